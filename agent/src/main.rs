@@ -1,0 +1,2 @@
+//! Strongroom agent binary.
+fn main() {}

@@ -1,0 +1,8 @@
+//! The audit trail: the record, its commitments, the Merkle log over records, checkpoints, and the export folder with its
+//! verifier. Each file is one step of that story; verifying needs no agent and no token.
+
+pub mod checkpoint;
+pub mod export;
+pub mod merkle;
+pub mod opening;
+pub mod record;

@@ -1,0 +1,126 @@
+//! `audit.*`: the trail. Records travel as their bytes; names that were committed to travel beside them as openings.
+
+use serde::{Deserialize, Serialize};
+
+use super::method;
+use crate::audit::opening::Opening;
+use crate::ids::Slug;
+
+/// Most records of one page.
+pub const PAGE_LEN_MAX: u32 = 500;
+/// Most leaf hashes of one page.
+pub const LEAVES_LEN_MAX: u32 = 16_384;
+
+/// Reads records, newest first unless `from` is given. Reading is itself recorded, once per log and session and hour.
+/// Callers who may use only some accounts get the records of those; the others are left out.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Read {
+    /// Which vault's log; absent means the org log (admins and org auditors).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault: Option<Slug>,
+    /// Go forward from this record on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<u64>,
+    /// Go backward from just before this record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
+    /// At most this many, 1 to [`PAGE_LEN_MAX`]; 100 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+method!(Read => "audit.read" -> Page);
+
+/// A page of records.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Page {
+    /// The origin of the log.
+    pub log: String,
+    /// How many records the log has now.
+    pub size: u64,
+    /// The records, in the direction that was asked for.
+    pub items: Vec<Item>,
+    /// Where to go on in the same direction; absent at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
+/// One record.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Item {
+    /// Its place.
+    pub seq: u64,
+    /// Its bytes: the text of [`crate::audit::record::Record`], to be hashed as it stands.
+    pub record: String,
+    /// The values behind its commitments.
+    pub openings: Vec<Opening>,
+}
+
+/// Reads leaf hashes, so that anybody who may read part of a log can check the whole tree.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Leaves {
+    /// Which vault's log; absent means the org log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault: Option<Slug>,
+    /// The first.
+    pub from: u64,
+    /// At most this many, 1 to [`LEAVES_LEN_MAX`].
+    pub limit: u32,
+}
+method!(Leaves => "audit.leaves" -> LeavesPage);
+
+/// A page of leaf hashes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LeavesPage {
+    /// How many records the log has now.
+    pub size: u64,
+    /// 32 bytes each, one after the other, in base64.
+    pub leaves: String,
+}
+
+/// Gets a checkpoint of the log as it is now; signs one if the newest is older.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checkpoint {
+    /// Which vault's log; absent means the org log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault: Option<Slug>,
+}
+method!(Checkpoint => "audit.checkpoint" -> CheckpointResult);
+
+/// A checkpoint.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CheckpointResult {
+    /// A signed note (C2SP tlog-checkpoint).
+    pub checkpoint: String,
+    /// The public key that signed it, SubjectPublicKeyInfo in PEM.
+    pub public_key: String,
+}
+
+/// Begins an export: records it, signs a checkpoint that covers the record, and hands over what the folder holds besides
+/// the records. The client fetches those with `audit.read` from 0 up to the checkpoint's size. Callers must be allowed to
+/// read the whole log.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Export {
+    /// Which vault's log; absent means the org log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault: Option<Slug>,
+}
+method!(Export => "audit.export" -> Exported);
+
+/// The frame of an export.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Exported {
+    /// The origin of the log.
+    pub log: String,
+    /// How many records to fetch.
+    pub size: u64,
+    /// The checkpoint over exactly these.
+    pub checkpoint: String,
+    /// Older checkpoints, oldest first, at most 100, evenly thinned.
+    pub checkpoints: Vec<String>,
+    /// The public key that signed them, SubjectPublicKeyInfo in PEM.
+    pub public_key: String,
+}

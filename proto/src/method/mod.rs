@@ -1,0 +1,89 @@
+//! Every method of the protocol, one file per family. A method ties its name to its parameters and its result, so that
+//! neither side can mix them up.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub mod account;
+pub mod agent;
+pub mod audit;
+pub mod code;
+pub mod grant;
+pub mod identity;
+pub mod session;
+pub mod vault;
+
+/// One method of the protocol. The implementing type is its parameters; unknown fields in parameters are errors.
+pub trait Method: Serialize + DeserializeOwned {
+    /// `family.verb`.
+    const NAME: &'static str;
+    /// What the method answers. Clients ignore unknown fields in it.
+    type Result: Serialize + DeserializeOwned;
+}
+
+/// Declares that a parameter type is a method.
+macro_rules! method {
+    ($params:ident => $name:literal -> $result:ty) => {
+        impl $crate::method::Method for $params {
+            const NAME: &'static str = $name;
+            type Result = $result;
+        }
+    };
+}
+pub(crate) use method;
+
+/// The name of every method. PROTOCOL.md and the access table must have each; tests compare.
+pub const NAMES: &[&str] = &[
+    session::Open::NAME,
+    session::Prove::NAME,
+    session::Whoami::NAME,
+    session::List::NAME,
+    session::End::NAME,
+    vault::List::NAME,
+    vault::Create::NAME,
+    vault::Rename::NAME,
+    vault::Freeze::NAME,
+    vault::Thaw::NAME,
+    account::List::NAME,
+    account::Show::NAME,
+    account::ImportBegin::NAME,
+    account::ImportRows::NAME,
+    account::ImportCommit::NAME,
+    account::Remove::NAME,
+    code::Release::NAME,
+    grant::List::NAME,
+    grant::Give::NAME,
+    grant::End::NAME,
+    identity::List::NAME,
+    identity::Enrol::NAME,
+    identity::KeyAdd::NAME,
+    identity::KeyRemove::NAME,
+    identity::Revoke::NAME,
+    audit::Read::NAME,
+    audit::Leaves::NAME,
+    audit::Checkpoint::NAME,
+    audit::Export::NAME,
+    agent::Status::NAME,
+];
+
+/// An empty result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct Done {}
+
+/// Where the record of a call stands: the caller can look it up and prove it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct Receipt {
+    /// The origin of the log.
+    pub log: String,
+    /// The place of the record, from 0.
+    pub seq: u64,
+    /// SHA-256(0x00 ‖ record), 64 hex digits (RFC 6962 §2.1).
+    pub leaf: String,
+}
+
+/// The result of a change: its receipt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct Changed {
+    /// Where the change was recorded.
+    pub receipt: Receipt,
+}
