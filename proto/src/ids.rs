@@ -44,6 +44,12 @@ impl Slug {
         }
     }
 
+    /// The slug that sorts before all others: where a range scan starts.
+    #[must_use]
+    pub fn lowest() -> Self {
+        Self("0".to_owned())
+    }
+
     /// Makes the nearest slug of any text: lower case, runs of other characters become one hyphen. `None` if nothing is
     /// left.
     #[must_use]

@@ -1,0 +1,206 @@
+//! The organisation as the agent knows it: identities, vaults, accounts, grants. Pure data; every mutation goes through
+//! [`crate::store::tx::Tx`], every decision reads from here.
+//!
+//! The maps are persistent: a snapshot costs a few pointers, so a command works on a copy and a failed one leaves no trace.
+
+pub mod rows;
+
+use imbl::{GenericOrdMap, shared_ptr::DefaultSharedPtr};
+use jiff::Timestamp;
+use strongroom_proto::audit::merkle::{Frontier, Hash};
+use strongroom_proto::ids::{AccountId, GrantId, IdentityId, OrgId, Slug, VaultId};
+use strongroom_proto::words::{IdentityStatus, OrgRole};
+
+use self::rows::{Account, Grant, Identity, Key, Login, Org, Policy, RecoveryCopy, SealedSeedRow, Vault, VaultKeyRow};
+
+/// An ordered persistent map.
+pub type Map<K, V> = GenericOrdMap<K, V, DefaultSharedPtr>;
+
+/// Which log, and with it which part of the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LogId {
+    /// Identities, keys, roles and vaults.
+    Org,
+    /// One vault's accounts, grants, policy and keys.
+    Vault(VaultId),
+}
+
+impl LogId {
+    /// The id as the store keeps it: 16 bytes, zeros for the org log (no random UUID is all zeros).
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 16] {
+        match self {
+            Self::Org => [0; 16],
+            Self::Vault(vault) => *vault.as_bytes(),
+        }
+    }
+
+    /// Reads [`LogId::to_bytes`] back.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        if bytes == [0; 16] { Self::Org } else { Self::Vault(VaultId::from_uuid(uuid::Uuid::from_bytes(bytes))) }
+    }
+}
+
+/// The end of one log.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// Size and right edge of the Merkle tree.
+    pub frontier: Frontier,
+    /// Digest over the rows of this log's part of the state.
+    pub state: Hash,
+    /// Time of the last record.
+    pub last_ts: Timestamp,
+}
+
+/// Version and tag of a row: what the state digest is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Counts the changes of the row.
+    pub version: u64,
+    /// HMAC over the row ([`crate::store::sealer`]).
+    pub tag: Hash,
+}
+
+/// Who took the code of an account's current window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The time step (RFC 6238 §4.2).
+    pub step: u64,
+    /// By whom and when, oldest first.
+    pub taken: Vec<(IdentityId, Timestamp)>,
+}
+
+/// Everything that is decided on.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// The organisation.
+    pub org: Org,
+    /// Identities, also revoked ones.
+    pub identities: Map<IdentityId, Identity>,
+    /// Keys by fingerprint, also removed ones.
+    pub keys: Map<String, Key>,
+    /// Last logins.
+    pub logins: Map<IdentityId, Login>,
+    /// Vaults.
+    pub vaults: Map<VaultId, Vault>,
+    /// Vault policies.
+    pub policies: Map<VaultId, Policy>,
+    /// Vault keys by vault and number.
+    pub vault_keys: Map<(VaultId, u32), VaultKeyRow>,
+    /// Accounts that exist.
+    pub accounts: Map<AccountId, Account>,
+    /// Sealed seeds of the accounts, for this agent's token.
+    pub seeds: Map<AccountId, SealedSeedRow>,
+    /// Offline recovery copies.
+    pub recovery: Map<AccountId, RecoveryCopy>,
+    /// Grants, also ended ones.
+    pub grants: Map<GrantId, Grant>,
+    /// Active grants by identity and vault.
+    pub grants_of: Map<(IdentityId, VaultId, GrantId), ()>,
+    /// Identities by slug, for ever: a slug is never given twice.
+    pub identity_slugs: Map<Slug, IdentityId>,
+    /// Vaults by slug.
+    pub vault_slugs: Map<Slug, VaultId>,
+    /// Accounts by vault and slug.
+    pub account_slugs: Map<(VaultId, Slug), AccountId>,
+    /// Current windows of time-based accounts.
+    pub windows: Map<AccountId, Window>,
+    /// The ends of the logs.
+    pub heads: Map<LogId, Head>,
+    /// What each state digest covers: log, kind and id of the row.
+    pub marks: Map<(LogId, &'static str, Vec<u8>), Mark>,
+}
+
+impl State {
+    /// An organisation without anything in it.
+    #[must_use]
+    pub fn empty(org: Org) -> Self {
+        Self {
+            org,
+            identities: Map::new(),
+            keys: Map::new(),
+            logins: Map::new(),
+            vaults: Map::new(),
+            policies: Map::new(),
+            vault_keys: Map::new(),
+            accounts: Map::new(),
+            seeds: Map::new(),
+            recovery: Map::new(),
+            grants: Map::new(),
+            grants_of: Map::new(),
+            identity_slugs: Map::new(),
+            vault_slugs: Map::new(),
+            account_slugs: Map::new(),
+            windows: Map::new(),
+            heads: Map::new(),
+            marks: Map::new(),
+        }
+    }
+
+    /// The organisation's id.
+    #[must_use]
+    pub fn org_id(&self) -> OrgId {
+        self.org.id
+    }
+
+    /// Finds an identity by slug.
+    #[must_use]
+    pub fn identity(&self, slug: &Slug) -> Option<&Identity> {
+        self.identities.get(self.identity_slugs.get(slug)?)
+    }
+
+    /// Finds a vault by slug.
+    #[must_use]
+    pub fn vault(&self, slug: &Slug) -> Option<&Vault> {
+        self.vaults.get(self.vault_slugs.get(slug)?)
+    }
+
+    /// Finds an account by vault and slug.
+    #[must_use]
+    pub fn account(&self, vault: VaultId, slug: &Slug) -> Option<&Account> {
+        self.accounts.get(self.account_slugs.get(&(vault, slug.clone()))?)
+    }
+
+    /// The accounts of a vault, by slug.
+    pub fn accounts_of(&self, vault: VaultId) -> impl Iterator<Item = &Account> {
+        let first = (vault, Slug::lowest());
+        self.account_slugs
+            .range(first..)
+            .take_while(move |((of, _), _)| *of == vault)
+            .filter_map(|(_, id)| self.accounts.get(id))
+    }
+
+    /// The grants of an identity in a vault that have not been ended. They may lie in the future or have run out.
+    pub fn grants_in(&self, identity: IdentityId, vault: VaultId) -> impl Iterator<Item = &Grant> {
+        let first = (identity, vault, GrantId::from_uuid(uuid::Uuid::nil()));
+        self.grants_of
+            .range(first..)
+            .take_while(move |((who, of, _), ())| *who == identity && *of == vault)
+            .filter_map(|((_, _, grant), ())| self.grants.get(grant))
+    }
+
+    /// All grants of an identity that have not been ended.
+    pub fn grants_of(&self, identity: IdentityId) -> impl Iterator<Item = &Grant> {
+        let nil = uuid::Uuid::nil();
+        let first = (identity, VaultId::from_uuid(nil), GrantId::from_uuid(nil));
+        self.grants_of
+            .range(first..)
+            .take_while(move |((who, _, _), ())| *who == identity)
+            .filter_map(|((_, _, grant), ())| self.grants.get(grant))
+    }
+
+    /// The keys of an identity, by fingerprint.
+    pub fn keys_of(&self, identity: IdentityId) -> impl Iterator<Item = &Key> {
+        self.keys.values().filter(move |key| key.identity == identity)
+    }
+
+    /// True if `identity` is the only active admin and no second one has ever been active.
+    #[must_use]
+    pub fn sole_admin(&self, identity: IdentityId) -> bool {
+        !self.org.sole_admin_ended
+            && self.identities.get(&identity).is_some_and(|found| {
+                found.status == IdentityStatus::Active && found.roles.contains(&OrgRole::Admin)
+            })
+    }
+}

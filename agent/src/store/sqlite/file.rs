@@ -1,0 +1,177 @@
+//! The store file: where it is, who may open it, and what has to be known before it can be unlocked.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use strongroom_proto::ids::OrgId;
+
+use super::migrations::migrate;
+use crate::store::StoreError;
+
+/// Freed when the disk is full, so that a revocation can still be written.
+pub(super) const RESERVE_LEN: usize = 1024 * 1024;
+
+/// What is kept beside the rows, in clear: enough to unlock them with the token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// The organisation and the store.
+    pub org: OrgId,
+    /// The token that sealed the store keys.
+    pub token: String,
+    /// The store keys, sealed in the token.
+    pub sealed_store_keys: Vec<u8>,
+}
+
+/// An opened store file, locked against other agents.
+#[derive(Debug)]
+pub struct StoreFile {
+    pub(super) path: PathBuf,
+    pub(super) connection: Connection,
+    /// Held for the life of the store: a second agent on one file would fork the logs.
+    pub(super) lock: File,
+}
+
+impl StoreFile {
+    /// Makes a new store file, mode 0600. Its folder must exist and be private.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] if a file is there already, [`StoreError::InUse`] if an agent uses it.
+    pub fn create(path: &Path, meta: &Meta) -> Result<Self, StoreError> {
+        if path.exists() {
+            return Err(StoreError::Open(format!("{} exists already", path.display())));
+        }
+        let lock = lock(path)?;
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|error| StoreError::Open(format!("{}: {error}", path.display())))?;
+        let mut connection = connect(path)?;
+        migrate(&mut connection)?;
+        let put = |key: &str, value: &[u8]| {
+            connection
+                .execute("INSERT INTO meta (key, value) VALUES (?1, ?2)", params![key, value])
+                .map_err(|error| StoreError::Open(error.to_string()))
+        };
+        put("org", meta.org.as_bytes())?;
+        put("token", meta.token.as_bytes())?;
+        put("store-keys", &meta.sealed_store_keys)?;
+        Ok(Self { path: path.to_owned(), connection, lock })
+    }
+
+    /// Opens an existing store file.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] if there is none or it is no store, [`StoreError::InUse`] if another agent has it.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        if !path.exists() {
+            return Err(StoreError::Open(format!("{} does not exist: run strongroom-agent init", path.display())));
+        }
+        let lock = lock(path)?;
+        let mut connection = connect(path)?;
+        migrate(&mut connection)?;
+        make_reserve(path);
+        Ok(Self { path: path.to_owned(), connection, lock })
+    }
+
+    /// Reads what is needed to unlock the rows.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] if it is missing or malformed.
+    pub fn meta(&self) -> Result<Meta, StoreError> {
+        let value = |key: &str| -> Result<Vec<u8>, StoreError> {
+            self.connection
+                .query_row("SELECT value FROM meta WHERE key = ?1", params![key], |row| row.get(0))
+                .optional()
+                .map_err(|error| StoreError::Open(error.to_string()))?
+                .ok_or_else(|| StoreError::Open(format!("the store has no {key}: init did not finish")))
+        };
+        let org: [u8; 16] =
+            value("org")?.try_into().map_err(|_| StoreError::Open("the store's id is malformed".to_owned()))?;
+        Ok(Meta {
+            org: OrgId::from_uuid(uuid::Uuid::from_bytes(org)),
+            token: String::from_utf8_lossy(&value("token")?).into_owned(),
+            sealed_store_keys: value("store-keys")?,
+        })
+    }
+}
+
+/// Opens a connection for writing, with every promise checked rather than hoped for.
+pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let open = |error: rusqlite::Error| StoreError::Open(format!("{}: {error}", path.display()));
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .map_err(open)?;
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+             PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA busy_timeout = 2000;",
+        )
+        .map_err(open)?;
+    let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).map_err(open)?;
+    let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).map_err(open)?;
+    // NORMAL loses acknowledged records at a power cut; a code without its record is what must never happen.
+    if mode != "wal" || synchronous != 2 {
+        return Err(StoreError::Open(format!("{}: write-ahead log with full sync is not available", path.display())));
+    }
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+/// Opens a connection that can only read.
+pub(super) fn connect_reader(path: &Path) -> Result<Connection, StoreError> {
+    let read = |error: rusqlite::Error| StoreError::Read(error.to_string());
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .map_err(read)?;
+    connection
+        .execute_batch(
+            "PRAGMA query_only = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA busy_timeout = 2000;",
+        )
+        .map_err(read)?;
+    Ok(connection)
+}
+
+/// Puts the reserve file beside the store. Failing is no fault: then the disk is full already.
+pub(super) fn make_reserve(path: &Path) {
+    let reserve = reserve_path(path);
+    if reserve.exists() {
+        return;
+    }
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&reserve)
+        .and_then(|mut file| file.write_all(&vec![0x5a; RESERVE_LEN]).and_then(|()| file.sync_all()));
+    if let Err(error) = made {
+        tracing::warn!(%error, "no disk reserve for revocations");
+        let _ = std::fs::remove_file(&reserve);
+    }
+}
+
+/// Frees the reserve. True if there was one.
+pub(super) fn free_reserve(path: &Path) -> bool {
+    std::fs::remove_file(reserve_path(path)).is_ok()
+}
+
+fn reserve_path(path: &Path) -> PathBuf {
+    path.with_extension("reserve")
+}
+
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let lock_path = path.with_extension("lock");
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&lock_path)
+        .map_err(|error| StoreError::Open(format!("{}: {error}", lock_path.display())))?;
+    if crate::os::try_lock(file.as_raw_fd()) { Ok(file) } else { Err(StoreError::InUse) }
+}

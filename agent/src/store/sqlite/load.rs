@@ -1,0 +1,258 @@
+//! Reads the whole state and believes none of it: every tag, every state digest, every Merkle root and every anchor is
+//! checked. What does not fit seals its vault; if the org log does not fit, everything is sealed.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Row as SqlRow, params};
+use strongroom_proto::audit::merkle::{Frontier, Hash};
+use strongroom_proto::audit::record::{Record, RecordOutcome};
+use strongroom_proto::ids::{IdentityId, OrgId};
+
+use crate::audit::anchor::Anchors;
+use crate::state::rows::{
+    Account, Grant, Identity, Key, Login, Org, Policy, RecoveryCopy, Row, SealedSeedRow, Vault, VaultKeyRow,
+};
+use crate::state::{Head, LogId, Mark, State, Window};
+use crate::store::StoreError;
+use crate::store::sealer::{Sealer, StoredRow, Tampered};
+use crate::store::tx::{digest, origin};
+
+/// How far back the current windows are looked for: periods beyond this are rare, and a notice lost is no harm.
+const WINDOWS_BACK: i64 = 2_000;
+
+/// Loads and verifies. Without an `org` row the store is as `init` begins it.
+pub(super) fn load(connection: &Connection, sealer: &Sealer, org: OrgId, anchors: &Anchors) -> Result<State, StoreError> {
+    let mut state = State::empty(Org {
+        id: org,
+        created_at: Timestamp::UNIX_EPOCH,
+        sole_admin_ended: false,
+        recovery_recipients: Vec::new(),
+        agent_key: String::new(),
+    });
+    let mut flaws: BTreeMap<LogId, String> = BTreeMap::new();
+    load_rows(connection, sealer, &mut state, &mut flaws)?;
+    let heads = load_heads(connection, sealer, &mut flaws)?;
+    for (log, head) in heads {
+        match verify_log(connection, &state, log, &head, anchors) {
+            Ok(()) => {}
+            Err(LogFlaw::Read(error)) => return Err(error),
+            Err(LogFlaw::Broken(flaw)) => {
+                flaws.entry(log).or_insert(flaw);
+            }
+        }
+        state.heads.insert(log, head);
+    }
+    for vault in state.vaults.keys() {
+        if !state.heads.contains_key(&LogId::Vault(*vault)) {
+            flaws.entry(LogId::Vault(*vault)).or_insert_with(|| "its log is gone".to_owned());
+        }
+    }
+    for anchored in anchors.origins() {
+        if !state.heads.keys().any(|log| origin(&state, *log).as_str() == anchored) {
+            flaws.entry(LogId::Org).or_insert_with(|| format!("the anchored log {anchored} is gone"));
+        }
+    }
+    if state.heads.is_empty() && !state.marks.is_empty() {
+        flaws.entry(LogId::Org).or_insert_with(|| "the logs are gone".to_owned());
+    }
+    for (log, flaw) in flaws {
+        tracing::error!(log = %origin(&state, log), %flaw, "SEALED: the store does not match its log");
+        state.sealed.insert(log, flaw);
+    }
+    load_windows(connection, &mut state)?;
+    Ok(state)
+}
+
+fn read(error: rusqlite::Error) -> StoreError {
+    StoreError::Read(error.to_string())
+}
+
+fn load_rows(
+    connection: &Connection,
+    sealer: &Sealer,
+    state: &mut State,
+    flaws: &mut BTreeMap<LogId, String>,
+) -> Result<(), StoreError> {
+    let mut statement =
+        connection.prepare("SELECT kind, id, log, version, body, names, tag FROM entity").map_err(read)?;
+    let mut rows = statement.query([]).map_err(read)?;
+    while let Some(row) = rows.next().map_err(read)? {
+        let stored = stored_row(row).map_err(read)?;
+        if let Err(tampered) = place(&stored, sealer, state) {
+            flaws.entry(LogId::from_bytes(stored.log)).or_insert_with(|| tampered.to_string());
+        }
+    }
+    Ok(())
+}
+
+fn stored_row(row: &SqlRow<'_>) -> rusqlite::Result<StoredRow> {
+    Ok(StoredRow {
+        kind: row.get(0)?,
+        key: row.get(1)?,
+        log: row.get(2)?,
+        version: u64::try_from(row.get::<_, i64>(3)?).unwrap_or(0),
+        body: row.get(4)?,
+        names: row.get(5)?,
+        tag: row.get(6)?,
+    })
+}
+
+/// Opens a row of whatever kind and puts it into the state.
+fn place(stored: &StoredRow, sealer: &Sealer, state: &mut State) -> Result<(), Tampered> {
+    fn put<R: Row>(stored: &StoredRow, sealer: &Sealer, state: &mut State) -> Result<(), Tampered> {
+        let row: R = sealer.open(stored)?;
+        if R::DECIDES {
+            let mark = Mark { version: stored.version, tag: stored.tag };
+            state.marks.insert((row.log(), R::KIND, row.key()), mark);
+        }
+        row.place(state);
+        Ok(())
+    }
+    let put = match stored.kind.as_str() {
+        Org::KIND => put::<Org>,
+        Identity::KIND => put::<Identity>,
+        Key::KIND => put::<Key>,
+        Login::KIND => put::<Login>,
+        Vault::KIND => put::<Vault>,
+        Policy::KIND => put::<Policy>,
+        VaultKeyRow::KIND => put::<VaultKeyRow>,
+        Account::KIND => put::<Account>,
+        SealedSeedRow::KIND => put::<SealedSeedRow>,
+        RecoveryCopy::KIND => put::<RecoveryCopy>,
+        Grant::KIND => put::<Grant>,
+        _ => {
+            return Err(Tampered { kind: stored.kind.clone(), key: hex::encode(&stored.key), flaw: "unknown kind" });
+        }
+    };
+    put(stored, sealer, state)
+}
+
+fn load_heads(
+    connection: &Connection,
+    sealer: &Sealer,
+    flaws: &mut BTreeMap<LogId, String>,
+) -> Result<Vec<(LogId, Head)>, StoreError> {
+    let mut statement =
+        connection.prepare("SELECT log, frontier, state, last_ts, tag FROM log_head").map_err(read)?;
+    let mut rows = statement.query([]).map_err(read)?;
+    let mut heads = Vec::new();
+    while let Some(row) = rows.next().map_err(read)? {
+        let log = LogId::from_bytes(row.get(0).map_err(read)?);
+        let frontier: Vec<u8> = row.get(1).map_err(read)?;
+        let state: Hash = row.get(2).map_err(read)?;
+        let last_ts: String = row.get(3).map_err(read)?;
+        let tag: Hash = row.get(4).map_err(read)?;
+        if sealer.head_tag(log, &frontier, &state, &last_ts) != tag {
+            flaws.insert(log, "the end of its log does not match its tag".to_owned());
+        }
+        match (Frontier::from_bytes(&frontier), last_ts.parse()) {
+            (Ok(frontier), Ok(last_ts)) => heads.push((log, Head { frontier, state, last_ts })),
+            _ => {
+                flaws.insert(log, "the end of its log is malformed".to_owned());
+            }
+        }
+    }
+    Ok(heads)
+}
+
+enum LogFlaw {
+    Broken(String),
+    Read(StoreError),
+}
+
+/// Recomputes the root from the leaf hashes, passing by every anchored size, and the state digest from the rows.
+fn verify_log(
+    connection: &Connection,
+    state: &State,
+    log: LogId,
+    head: &Head,
+    anchors: &Anchors,
+) -> Result<(), LogFlaw> {
+    let broken = |flaw: &str| LogFlaw::Broken(flaw.to_owned());
+    let sql = |error| LogFlaw::Read(read(error));
+    let anchor = anchors.of(origin(state, log).as_str());
+    let mut frontier = Frontier::new();
+    let mut statement =
+        connection.prepare("SELECT seq, leaf FROM audit WHERE log = ?1 ORDER BY seq").map_err(sql)?;
+    let mut rows = statement.query(params![log.to_bytes()]).map_err(sql)?;
+    while let Some(row) = rows.next().map_err(sql)? {
+        let seq: i64 = row.get(0).map_err(sql)?;
+        if u64::try_from(seq) != Ok(frontier.size()) {
+            return Err(LogFlaw::Broken(format!("record {} is missing", frontier.size())));
+        }
+        frontier.push(row.get(1).map_err(sql)?);
+        if anchor.is_some_and(|anchor| anchor.size == frontier.size() && anchor.root != frontier.root()) {
+            return Err(LogFlaw::Broken(format!("it differs from the anchor at {} records", frontier.size())));
+        }
+    }
+    if let Some(anchor) = anchor
+        && anchor.size > frontier.size()
+    {
+        return Err(LogFlaw::Broken(format!(
+            "it has {} records, but {} were anchored: an older store was put back",
+            frontier.size(),
+            anchor.size
+        )));
+    }
+    if frontier != head.frontier {
+        return Err(broken("its records do not match the end of its log"));
+    }
+    if digest(state, log) != head.state {
+        return Err(broken("its rows do not match the state digest of its log"));
+    }
+    Ok(())
+}
+
+/// Rebuilds who took the current windows from the newest records.
+fn load_windows(connection: &Connection, state: &mut State) -> Result<(), StoreError> {
+    let logs: Vec<LogId> = state.heads.keys().copied().filter(|log| *log != LogId::Org).collect();
+    for log in logs {
+        let mut statement = connection
+            .prepare("SELECT record FROM audit WHERE log = ?1 AND record IS NOT NULL ORDER BY seq DESC LIMIT ?2")
+            .map_err(read)?;
+        let records = statement
+            .query_map(params![log.to_bytes(), WINDOWS_BACK], |row| row.get::<_, String>(0))
+            .map_err(read)?
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(read)?;
+        for text in records.iter().rev() {
+            let Ok(record) = serde_json::from_str::<Record>(text) else { continue };
+            if record.event == "code.release" && record.outcome == RecordOutcome::Ok {
+                note_window(state, &record);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn note_window(state: &mut State, record: &Record) {
+    let step = record.detail.get("step").and_then(serde_json::Value::as_u64);
+    if let (Some(step), Some(account), Some(actor)) = (step, record.target.account, &record.actor)
+        && state.accounts.contains_key(&account)
+    {
+        take_window(state, account, step, actor.identity, record.ts);
+    }
+}
+
+/// Notes that somebody took the code of a window, and tells who did before.
+pub(crate) fn take_window(
+    state: &mut State,
+    account: strongroom_proto::ids::AccountId,
+    step: u64,
+    identity: IdentityId,
+    at: Timestamp,
+) -> Vec<(IdentityId, Timestamp)> {
+    let mut window = state
+        .windows
+        .get(&account)
+        .filter(|window| window.step == step)
+        .cloned()
+        .unwrap_or_else(|| Window { step, taken: Vec::new() });
+    let before = window.taken.clone();
+    // One line per person and window is what people need; it also bounds the list.
+    window.taken.retain(|(who, _)| *who != identity);
+    window.taken.push((identity, at));
+    state.windows.insert(account, window);
+    before
+}

@@ -1,0 +1,133 @@
+//! Reading records back. Readers see commits only, cannot write, and are never the basis of a decision.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, params};
+use strongroom_proto::audit::merkle::Hash;
+use strongroom_proto::audit::opening::Opening;
+
+use super::file::connect_reader;
+use crate::state::LogId;
+use crate::store::StoreError;
+use crate::store::sealer::Sealer;
+use crate::store::tx::opening_place;
+
+/// Idle connections that are kept.
+const IDLE_MAX: usize = 4;
+
+/// A record as it was written, with what stands beside it.
+#[derive(Debug)]
+pub struct StoredRecord {
+    /// Its place.
+    pub seq: u64,
+    /// Its bytes.
+    pub record: String,
+    /// The values behind its commitments, as far as they were not erased.
+    pub openings: Vec<Opening>,
+}
+
+/// Which part of a log.
+#[derive(Clone, Copy, Debug)]
+pub enum Page {
+    /// Forward from a place on.
+    From(u64),
+    /// Backward from just before a place.
+    Before(u64),
+}
+
+/// A few connections that can only read.
+pub struct Readers {
+    path: PathBuf,
+    sealer: Arc<Sealer>,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Readers {
+    pub(super) const fn new(path: PathBuf, sealer: Arc<Sealer>) -> Self {
+        Self { path, sealer, idle: Mutex::new(Vec::new()) }
+    }
+
+    /// Reads at most `limit` records of a log. Blocks: call it off the runtime.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn records(&self, log: LogId, page: Page, limit: u32) -> Result<Vec<StoredRecord>, StoreError> {
+        self.with(|connection| {
+            let (sql, place) = match page {
+                Page::From(seq) => (
+                    "SELECT seq, record FROM audit WHERE log = ?1 AND seq >= ?2 AND record IS NOT NULL ORDER BY seq LIMIT ?3",
+                    seq,
+                ),
+                Page::Before(seq) => (
+                    "SELECT seq, record FROM audit WHERE log = ?1 AND seq < ?2 AND record IS NOT NULL ORDER BY seq DESC LIMIT ?3",
+                    seq,
+                ),
+            };
+            let place = i64::try_from(place).unwrap_or(i64::MAX);
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut rows = statement.query(params![log.to_bytes(), place, limit])?;
+            let mut records = Vec::new();
+            while let Some(row) = rows.next()? {
+                let seq = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
+                records.push(StoredRecord { seq, record: row.get(1)?, openings: Vec::new() });
+            }
+            let mut beside =
+                connection.prepare_cached("SELECT field, value FROM opening WHERE log = ?1 AND seq = ?2 ORDER BY field")?;
+            for record in &mut records {
+                let seq = i64::try_from(record.seq).unwrap_or(i64::MAX);
+                let mut rows = beside.query(params![log.to_bytes(), seq])?;
+                while let Some(row) = rows.next()? {
+                    let (field, value): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
+                    // An opening that does not open is withheld; the commitment in the record shows that it is missing.
+                    let plain = self.sealer.open_text(log, &opening_place(record.seq, &field), &value);
+                    record.openings.extend(plain.and_then(|plain| serde_json::from_slice(&plain).ok()));
+                }
+            }
+            Ok(records)
+        })
+    }
+
+    /// Reads at most `limit` leaf hashes from a place on. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn leaves(&self, log: LogId, from: u64, limit: u32) -> Result<Vec<Hash>, StoreError> {
+        self.with(|connection| {
+            let from = i64::try_from(from).unwrap_or(i64::MAX);
+            connection
+                .prepare_cached("SELECT leaf FROM audit WHERE log = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3")?
+                .query_map(params![log.to_bytes(), from, limit], |row| row.get(0))?
+                .collect()
+        })
+    }
+
+    /// Reads the kept checkpoints of a log, oldest first. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn checkpoints(&self, log: LogId) -> Result<Vec<(u64, String)>, StoreError> {
+        self.with(|connection| {
+            connection
+                .prepare_cached("SELECT size, note FROM checkpoint WHERE log = ?1 ORDER BY size")?
+                .query_map(params![log.to_bytes()], |row| {
+                    Ok((u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0), row.get(1)?))
+                })?
+                .collect()
+        })
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => connect_reader(&self.path)?,
+        };
+        let result = work(&connection).map_err(|error| StoreError::Read(error.to_string()));
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_MAX {
+            idle.push(connection);
+        }
+        result
+    }
+}

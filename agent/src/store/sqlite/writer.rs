@@ -1,0 +1,363 @@
+//! The writer thread: take one, take what else is waiting, one transaction, one sync, answer all. There is no linger
+//! timer: while a commit syncs, the next batch gathers by itself.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+
+use jiff::{Timestamp, TimestampRound, Unit};
+use rusqlite::{Connection, ErrorCode, params};
+use strongroom_proto::error::Failure;
+use strongroom_proto::ids::Instance;
+use tokio::sync::oneshot;
+
+use super::Clock;
+use super::file::{StoreFile, connect, free_reserve};
+use crate::state::{LogId, State};
+use crate::store::StoreError;
+use crate::store::sealer::Sealer;
+use crate::store::tx::{Change, Placed, Refusal, Tx};
+
+/// Most commands of one commit.
+const BATCH_LEN_MAX: usize = 256;
+/// Most commands that wait; beyond it callers are told that the store is busy.
+const QUEUE_LEN_MAX: usize = 1024;
+
+/// How a job ended.
+pub(super) enum End {
+    /// It is durable.
+    Committed,
+    /// It was decided against.
+    Denied(Failure),
+    /// Nothing of it happened.
+    Failed(StoreError),
+}
+
+/// A command with its type erased.
+pub(super) trait Job: Send {
+    fn urgent(&self) -> bool;
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Refusal>;
+    fn settle(self: Box<Self>, end: End);
+}
+
+/// A signed checkpoint to be kept.
+pub(super) struct Note {
+    pub(super) log: LogId,
+    pub(super) size: u64,
+    pub(super) note: String,
+    pub(super) answer: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// What waits for the writer.
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Box<dyn Job>>,
+    notes: Vec<Note>,
+    closing: Option<oneshot::Sender<()>>,
+    closed: bool,
+    sealed: Option<String>,
+}
+
+impl Queue {
+    pub(super) fn new() -> Self {
+        Self { waiting: Mutex::new(Waiting::default()), wake: Condvar::new() }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn push(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
+        let mut waiting = self.waiting();
+        if waiting.closed {
+            return Err(StoreError::Closed);
+        }
+        if let Some(reason) = &waiting.sealed
+            && !job.urgent()
+        {
+            return Err(StoreError::Sealed(reason.clone()));
+        }
+        if job.urgent() {
+            waiting.jobs.push_front(job);
+        } else if waiting.jobs.len() >= QUEUE_LEN_MAX {
+            return Err(StoreError::Busy);
+        } else {
+            waiting.jobs.push_back(job);
+        }
+        drop(waiting);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    pub(super) fn push_note(&self, note: Note) -> Result<(), StoreError> {
+        let mut waiting = self.waiting();
+        if waiting.closed {
+            return Err(StoreError::Closed);
+        }
+        waiting.notes.push(note);
+        drop(waiting);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    pub(super) fn sealed(&self) -> Option<String> {
+        self.waiting().sealed.clone()
+    }
+
+    pub(super) fn close(&self, answer: oneshot::Sender<()>) {
+        self.waiting().closing = Some(answer);
+        self.wake.notify_one();
+    }
+
+    /// Waits for work. `None` when the queue is closed and empty.
+    fn take(&self) -> Option<(Vec<Box<dyn Job>>, Vec<Note>)> {
+        let mut waiting = self.waiting();
+        loop {
+            if !waiting.jobs.is_empty() || !waiting.notes.is_empty() {
+                let count = waiting.jobs.len().min(BATCH_LEN_MAX);
+                let jobs = waiting.jobs.drain(..count).collect();
+                return Some((jobs, std::mem::take(&mut waiting.notes)));
+            }
+            if waiting.closing.is_some() {
+                waiting.closed = true;
+                return None;
+            }
+            waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// The thread's own data.
+pub(super) struct Writer {
+    file: StoreFile,
+    sealer: Arc<Sealer>,
+    instance: Instance,
+    clock: Clock,
+    state: State,
+    published: Arc<RwLock<State>>,
+    queue: Arc<Queue>,
+    failures: u32,
+}
+
+impl Writer {
+    pub(super) fn new(
+        file: StoreFile,
+        sealer: Arc<Sealer>,
+        instance: Instance,
+        clock: Clock,
+        state: State,
+        published: Arc<RwLock<State>>,
+        queue: Arc<Queue>,
+    ) -> Self {
+        Self { file, sealer, instance, clock, state, published, queue, failures: 0 }
+    }
+
+    pub(super) fn run(mut self) {
+        while let Some((jobs, notes)) = self.queue.take() {
+            self.keep(notes);
+            if !jobs.is_empty() {
+                self.commit(jobs);
+            }
+        }
+        let closing = self.queue.waiting().closing.take();
+        // The file and its lock go before the answer: whoever waits may open the store at once.
+        drop(self.file);
+        if let Some(closing) = closing {
+            let _ = closing.send(());
+        }
+    }
+
+    /// Commits a batch. If the disk is full, the reserve is freed and what ends access is tried once more.
+    fn commit(&mut self, jobs: Vec<Box<dyn Job>>) {
+        let Some((jobs, error)) = self.try_commit(jobs) else {
+            self.failures = 0;
+            return;
+        };
+        tracing::error!(%error, "the store could not commit");
+        let full = matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull));
+        self.fail_once(&error);
+        let (urgent, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.urgent());
+        for job in others {
+            job.settle(End::Failed(StoreError::Commit(error.to_string())));
+        }
+        if urgent.is_empty() {
+            return;
+        }
+        if full && free_reserve(&self.file.path) {
+            tracing::warn!("freed the disk reserve for a revocation");
+        }
+        if let Some((urgent, error)) = self.try_commit(urgent) {
+            self.fail_once(&error);
+            for job in urgent {
+                job.settle(End::Failed(StoreError::Commit(error.to_string())));
+            }
+        }
+    }
+
+    /// First failure: reopen the file. Second in a row: seal, because nobody knows what the disk does.
+    fn fail_once(&mut self, error: &rusqlite::Error) {
+        self.failures += 1;
+        match connect(&self.file.path) {
+            Ok(connection) => self.file.connection = connection,
+            Err(error) => tracing::error!(%error, "the store could not be reopened"),
+        }
+        if self.failures >= 2 {
+            self.queue.waiting().sealed = Some(format!("two commits in a row failed: {error}"));
+        }
+    }
+
+    /// Runs and commits all jobs, or gives them back with the error: then nothing of them happened.
+    fn try_commit(&mut self, mut jobs: Vec<Box<dyn Job>>) -> Option<(Vec<Box<dyn Job>>, rusqlite::Error)> {
+        let mut state = self.state.clone();
+        let mut ends = Vec::with_capacity(jobs.len());
+        let mut changes = Vec::new();
+        let mut records = Vec::new();
+        for job in &mut jobs {
+            let end = match self.attempt(&state, |tx| job.run(tx)) {
+                Ok((after, some_changes, some_records)) => {
+                    state = after;
+                    changes.extend(some_changes);
+                    records.extend(some_records);
+                    End::Committed
+                }
+                Err(refusal) => {
+                    let Refusal { failure, record } = refusal;
+                    match record {
+                        None => End::Denied(failure),
+                        Some((log, draft)) => {
+                            let denied = self.attempt(&state, |tx| {
+                                tx.append(log, (*draft).clone()).map(|_| ()).map_err(Refusal::from)
+                            });
+                            match denied {
+                                Ok((after, some_changes, some_records)) => {
+                                    state = after;
+                                    changes.extend(some_changes);
+                                    records.extend(some_records);
+                                    End::Denied(failure)
+                                }
+                                Err(refusal) => End::Denied(refusal.failure),
+                            }
+                        }
+                    }
+                }
+            };
+            ends.push(end);
+        }
+        if let Err(error) = write(&mut self.file.connection, &self.sealer, &state, &changes, &records) {
+            return Some((jobs, error));
+        }
+        self.state = state;
+        *self.published.write().unwrap_or_else(PoisonError::into_inner) = self.state.clone();
+        for (job, end) in jobs.into_iter().zip(ends) {
+            job.settle(end);
+        }
+        None
+    }
+
+    /// One command on its own copy of the state.
+    fn attempt(
+        &self,
+        state: &State,
+        command: impl FnOnce(&mut Tx<'_>) -> Result<(), Refusal>,
+    ) -> Result<(State, Vec<Change>, Vec<Placed>), Refusal> {
+        let mut tx = Tx::new(state.clone(), &self.sealer, self.instance, micros((self.clock)()));
+        command(&mut tx)?;
+        tx.finish().map_err(Refusal::from)
+    }
+
+    fn keep(&mut self, notes: Vec<Note>) {
+        for note in notes {
+            let kept = self
+                .file
+                .connection
+                .execute(
+                    "INSERT INTO checkpoint (log, size, note) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                    params![note.log.to_bytes(), integer(note.size), note.note],
+                )
+                .map(|_| ())
+                .map_err(|error| StoreError::Commit(error.to_string()));
+            let _ = note.answer.send(kept);
+        }
+    }
+}
+
+/// Records carry microseconds: decide with what will be written.
+fn micros(now: Timestamp) -> Timestamp {
+    now.round(TimestampRound::new().smallest(Unit::Microsecond).mode(jiff::RoundMode::Trunc)).unwrap_or(now)
+}
+
+/// `SQLite`'s integers are signed; places in a log stay far below 2^63.
+fn integer(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Everything of a batch in one transaction.
+fn write(
+    connection: &mut Connection,
+    sealer: &Sealer,
+    state: &State,
+    changes: &[Change],
+    records: &[Placed],
+) -> rusqlite::Result<()> {
+    if changes.is_empty() && records.is_empty() {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    {
+        let mut put = transaction.prepare_cached(
+            "INSERT INTO entity (kind, id, log, version, body, names, tag) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (kind, id) DO UPDATE SET
+                 log = excluded.log, version = excluded.version, body = excluded.body, names = excluded.names, tag = excluded.tag",
+        )?;
+        let mut delete = transaction.prepare_cached("DELETE FROM entity WHERE kind = ?1 AND id = ?2")?;
+        for change in changes {
+            match change {
+                Change::Put(row) => {
+                    put.execute(params![
+                        row.kind,
+                        row.key,
+                        row.log,
+                        integer(row.version),
+                        row.body,
+                        row.names,
+                        row.tag
+                    ])?;
+                }
+                Change::Delete { kind, key } => {
+                    delete.execute(params![kind, key])?;
+                }
+            }
+        }
+        let mut append =
+            transaction.prepare_cached("INSERT INTO audit (log, seq, record, leaf) VALUES (?1, ?2, ?3, ?4)")?;
+        let mut beside =
+            transaction.prepare_cached("INSERT INTO opening (log, seq, field, value) VALUES (?1, ?2, ?3, ?4)")?;
+        let mut dirty = BTreeSet::new();
+        for record in records {
+            let log = record.log.to_bytes();
+            append.execute(params![log, integer(record.seq), record.record, record.leaf])?;
+            for (field, value) in &record.openings {
+                beside.execute(params![log, integer(record.seq), field, value])?;
+            }
+            dirty.insert(record.log);
+        }
+        let mut advance = transaction.prepare_cached(
+            "INSERT INTO log_head (log, frontier, state, last_ts, tag) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (log) DO UPDATE SET
+                 frontier = excluded.frontier, state = excluded.state, last_ts = excluded.last_ts, tag = excluded.tag",
+        )?;
+        for log in dirty {
+            if let Some(head) = state.heads.get(&log) {
+                let frontier = head.frontier.to_bytes();
+                let last_ts = head.last_ts.to_string();
+                let tag = sealer.head_tag(log, &frontier, &head.state, &last_ts);
+                advance.execute(params![log.to_bytes(), frontier, head.state, last_ts, tag])?;
+            }
+        }
+    }
+    transaction.commit()
+}

@@ -1,0 +1,311 @@
+//! One command's view of the state: it reads, changes rows and appends records; the engine makes all of it durable, or
+//! none. Pure: no clock, no I/O (randomness for salts and nonces aside).
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use strongroom_proto::audit::checkpoint::Origin;
+use strongroom_proto::audit::merkle::{Frontier, Hash, leaf_hash};
+use strongroom_proto::audit::opening::{Opening, SALT_LEN};
+use strongroom_proto::audit::record::{Actor, From, GrantRef, RECORD_VERSION, Record, RecordOutcome, Target};
+use strongroom_proto::error::Failure;
+use strongroom_proto::ids::Instance;
+use strongroom_proto::method::Receipt;
+
+use super::StoreError;
+use super::sealer::{Sealer, StoredRow};
+use crate::state::rows::Row;
+use crate::state::{Head, LogId, Mark, State};
+
+/// A record before it has its place.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// `family.event`.
+    pub event: &'static str,
+    /// Whether it happened.
+    pub outcome: RecordOutcome,
+    /// Who acted.
+    pub actor: Option<Actor>,
+    /// Where the call came from.
+    pub from: Option<From>,
+    /// The grant that allowed it.
+    pub grant: Option<GrantRef>,
+    /// What it was about.
+    pub target: Target,
+    /// Facts of this event.
+    pub detail: BTreeMap<String, Value>,
+    /// Personal and free text: becomes commitments, kept beside.
+    pub texts: Vec<(&'static str, String)>,
+}
+
+impl Draft {
+    /// A draft of something that happened.
+    #[must_use]
+    pub fn new(event: &'static str) -> Self {
+        Self {
+            event,
+            outcome: RecordOutcome::Ok,
+            actor: None,
+            from: None,
+            grant: None,
+            target: Target::default(),
+            detail: BTreeMap::new(),
+            texts: Vec::new(),
+        }
+    }
+
+    /// Adds a fact: a text or an integer below 2^53.
+    #[must_use]
+    pub fn detail(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.detail.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Adds a text to be committed to.
+    #[must_use]
+    pub fn text(mut self, field: &'static str, value: impl Into<String>) -> Self {
+        self.texts.push((field, value.into()));
+        self
+    }
+
+    /// Adds a text if there is one.
+    #[must_use]
+    pub fn maybe_text(self, field: &'static str, value: Option<&str>) -> Self {
+        match value {
+            Some(value) => self.text(field, value),
+            None => self,
+        }
+    }
+
+    /// Sets what it was about.
+    #[must_use]
+    pub fn about(mut self, target: Target) -> Self {
+        self.target = target;
+        self
+    }
+}
+
+/// A record with its place, ready for the engine.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// In which log.
+    pub log: LogId,
+    /// At which place.
+    pub seq: u64,
+    /// Its bytes.
+    pub record: String,
+    /// Its leaf hash.
+    pub leaf: Hash,
+    /// Encrypted openings.
+    pub openings: Vec<(String, Vec<u8>)>,
+}
+
+/// A change of a row.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Insert or replace.
+    Put(StoredRow),
+    /// Remove.
+    Delete {
+        /// The kind.
+        kind: &'static str,
+        /// The key.
+        key: Vec<u8>,
+    },
+}
+
+/// A refusal, with the denial to be recorded in its place.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What the caller is told.
+    pub failure: Failure,
+    /// What the log is told, and which log.
+    pub record: Option<(LogId, Box<Draft>)>,
+}
+
+impl std::convert::From<Failure> for Refusal {
+    /// A refusal that deserves no record: the caller's own slip.
+    fn from(failure: Failure) -> Self {
+        Self { failure, record: None }
+    }
+}
+
+impl std::convert::From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self { failure: error.into(), record: None }
+    }
+}
+
+/// One command at work.
+pub struct Tx<'a> {
+    /// What is decided on; changes show here at once.
+    pub state: State,
+    /// The time of this commit: never before the last record of the logs it writes to.
+    pub now: Timestamp,
+    sealer: &'a Sealer,
+    instance: Instance,
+    changes: Vec<Change>,
+    records: Vec<Placed>,
+    stale: Vec<LogId>,
+}
+
+impl<'a> Tx<'a> {
+    /// Begins on a snapshot. `wall` is the wall clock; the command sees max(wall, last record of any log it touches),
+    /// so a clock that was set back revives nothing.
+    #[must_use]
+    pub fn new(state: State, sealer: &'a Sealer, instance: Instance, wall: Timestamp) -> Self {
+        Self { state, now: wall, sealer, instance, changes: Vec::new(), records: Vec::new(), stale: Vec::new() }
+    }
+
+    /// Moves this command's time up to the last record of a log, and tells it.
+    pub fn time_in(&mut self, log: LogId) -> Timestamp {
+        if let Some(head) = self.state.heads.get(&log) {
+            self.now = self.now.max(head.last_ts);
+        }
+        self.now
+    }
+
+    /// Inserts or replaces a row.
+    ///
+    /// # Errors
+    /// [`StoreError::Encoding`] if it cannot be written down.
+    pub fn put<R: Row>(&mut self, row: R) -> Result<(), StoreError> {
+        let (log, key) = (row.log(), row.key());
+        let place = (log, R::KIND, key);
+        // A row that is not marked has no known version; 0 + 1 is right for the first and harmless for the others.
+        let version = self.state.marks.get(&place).map_or(0, |mark| mark.version) + 1;
+        let stored = self.sealer.seal(&row, version)?;
+        if R::DECIDES {
+            self.state.marks.insert(place, Mark { version, tag: stored.tag });
+            self.touch(log);
+        }
+        self.changes.push(Change::Put(stored));
+        row.place(&mut self.state);
+        Ok(())
+    }
+
+    /// Removes a row for good.
+    pub fn delete<R: Row>(&mut self, row: &R) {
+        let (log, key) = (row.log(), row.key());
+        self.state.marks.remove(&(log, R::KIND, key.clone()));
+        self.touch(log);
+        self.changes.push(Change::Delete { kind: R::KIND, key });
+        row.displace(&mut self.state);
+    }
+
+    /// The version of a row as the state digest knows it; 0 if it has none.
+    #[must_use]
+    pub fn version_of<R: Row>(&self, row: &R) -> u64 {
+        self.state.marks.get(&(row.log(), R::KIND, row.key())).map_or(0, |mark| mark.version)
+    }
+
+    /// Appends a record. If the command changed rows of this log, the record carries the new state digest.
+    ///
+    /// # Errors
+    /// [`StoreError::Encoding`] if the record breaks the format.
+    pub fn append(&mut self, log: LogId, draft: Draft) -> Result<Receipt, StoreError> {
+        let now = self.time_in(log);
+        let origin = self.origin(log);
+        let before = self.state.heads.get(&log).cloned();
+        let mut frontier = before.as_ref().map_or_else(Frontier::new, |head| head.frontier.clone());
+        let seq = frontier.size();
+        let changed = self.stale.iter().position(|stale| *stale == log).map(|place| self.stale.swap_remove(place));
+        let state = if changed.is_some() || before.is_none() {
+            digest(&self.state, log)
+        } else {
+            before.map_or_else(|| digest(&self.state, log), |head| head.state)
+        };
+
+        let mut h = BTreeMap::new();
+        let mut openings = Vec::with_capacity(draft.texts.len());
+        for (field, value) in draft.texts {
+            let mut salt = [0; SALT_LEN];
+            getrandom::fill(&mut salt).map_err(|_| StoreError::Encoding("opening"))?;
+            let opening = Opening::new(field, salt, &value);
+            h.insert(field.to_owned(), opening.commitment().ok_or(StoreError::Encoding("opening"))?);
+            let plain = serde_json::to_vec(&opening).map_err(|_| StoreError::Encoding("opening"))?;
+            openings.push((field.to_owned(), self.sealer.seal_text(log, &opening_place(seq, field), &plain)?));
+        }
+        let record = Record {
+            actor: draft.actor,
+            agent: self.instance,
+            detail: draft.detail,
+            event: draft.event.to_owned(),
+            from: draft.from,
+            grant: draft.grant,
+            h,
+            log: origin.clone(),
+            outcome: draft.outcome,
+            seq,
+            state: changed.map(|_| hex::encode(state)),
+            target: draft.target,
+            ts: now,
+            v: RECORD_VERSION,
+        };
+        let record = record.to_bytes().map_err(|_| StoreError::Encoding("record"))?;
+        let leaf = leaf_hash(record.as_bytes());
+        frontier.push(leaf);
+        self.state.heads.insert(log, Head { frontier, state, last_ts: now });
+        self.records.push(Placed { log, seq, record, leaf, openings });
+        Ok(Receipt { log: origin, seq, leaf: hex::encode(leaf) })
+    }
+
+    /// The origin of a log.
+    #[must_use]
+    pub fn origin(&self, log: LogId) -> String {
+        origin(&self.state, log).to_string()
+    }
+
+    /// What the engine has to make durable.
+    ///
+    /// # Errors
+    /// [`StoreError::Encoding`] if rows of a log were changed and no record says so: an unrecorded change is a bug that
+    /// must not become durable.
+    pub fn finish(self) -> Result<(State, Vec<Change>, Vec<Placed>), StoreError> {
+        if self.stale.is_empty() {
+            Ok((self.state, self.changes, self.records))
+        } else {
+            Err(StoreError::Encoding("change without a record"))
+        }
+    }
+
+    fn touch(&mut self, log: LogId) {
+        if !self.stale.contains(&log) {
+            self.stale.push(log);
+        }
+    }
+}
+
+/// The origin of a log: what its checkpoints and records name.
+#[must_use]
+pub fn origin(state: &State, log: LogId) -> Origin {
+    match log {
+        LogId::Org => Origin::org(state.org_id()),
+        LogId::Vault(vault) => Origin::vault(state.org_id(), vault),
+    }
+}
+
+/// Binds an opening to its place in the log.
+#[must_use]
+pub fn opening_place(seq: u64, field: &str) -> Vec<u8> {
+    [seq.to_be_bytes().as_slice(), field.as_bytes()].concat()
+}
+
+/// The state digest of a log: SHA-256 over kind, key, version and tag of its rows, in order, length-prefixed. It goes
+/// into the record of each change, so an old row put back with its old tag no longer fits the log.
+#[must_use]
+pub fn digest(state: &State, log: LogId) -> Hash {
+    let mut hash = Sha256::new();
+    hash.update(b"strongroom/state/v1");
+    for ((_, kind, key), mark) in state.marks.range((log, "", Vec::new())..).take_while(|((of, _, _), _)| *of == log) {
+        hash.update((kind.len() as u64).to_be_bytes());
+        hash.update(kind.as_bytes());
+        hash.update((key.len() as u64).to_be_bytes());
+        hash.update(key);
+        hash.update(mark.version.to_be_bytes());
+        hash.update(mark.tag);
+    }
+    hash.finalize().into()
+}
