@@ -110,6 +110,8 @@ pub struct State {
     pub heads: Map<LogId, Head>,
     /// What each state digest covers: log, kind and id of the row.
     pub marks: Map<(LogId, &'static str, Vec<u8>), Mark>,
+    /// Logs whose rows or records did not match when the store was opened, and what did not: nothing is done there.
+    pub sealed: Map<LogId, String>,
 }
 
 impl State {
@@ -135,6 +137,7 @@ impl State {
             windows: Map::new(),
             heads: Map::new(),
             marks: Map::new(),
+            sealed: Map::new(),
         }
     }
 

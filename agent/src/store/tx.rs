@@ -206,6 +206,9 @@ impl<'a> Tx<'a> {
     /// # Errors
     /// [`StoreError::Encoding`] if the record breaks the format.
     pub fn append(&mut self, log: LogId, draft: Draft) -> Result<Receipt, StoreError> {
+        if let Some(flaw) = self.state.sealed.get(&LogId::Org).or_else(|| self.state.sealed.get(&log)) {
+            return Err(StoreError::Sealed(flaw.clone()));
+        }
         let now = self.time_in(log);
         let origin = self.origin(log);
         let before = self.state.heads.get(&log).cloned();

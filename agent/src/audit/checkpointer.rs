@@ -1,0 +1,151 @@
+//! Signs checkpoints. Not in the path of a release: a log that has grown is signed every minute or every 256 records, and
+//! when somebody asks. Before a signature the anchor moves forward, so two inconsistent checkpoints are never signed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use strongroom_proto::agent_key::AgentKey;
+use strongroom_proto::audit::checkpoint::{Checkpoint, der_from_raw};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::anchor::{Anchor, AnchorError, Anchors};
+use crate::keystore::{KeystoreError, Lane};
+use crate::state::LogId;
+use crate::store::StoreError;
+use crate::store::sqlite::Store;
+use crate::store::tx::origin;
+
+/// How long a signature may take.
+const SIGN_DEADLINE: Duration = Duration::from_secs(5);
+
+/// When a log that has grown is signed.
+#[derive(Clone, Copy, Debug)]
+pub struct Cadence {
+    /// At the latest after this long.
+    pub interval: Duration,
+    /// At the latest after this many records.
+    pub records: u64,
+}
+
+/// Why no checkpoint could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// There is no such log.
+    #[error("there is no such log")]
+    NoLog,
+    /// The log does not match the anchor: signing would fork it.
+    #[error("the log {0} falls short of its anchor: an older store was put back")]
+    Forked(String),
+    /// The anchor could not be written.
+    #[error(transparent)]
+    Anchor(#[from] AnchorError),
+    /// The token did not sign.
+    #[error(transparent)]
+    Keystore(#[from] KeystoreError),
+    /// The checkpoint could not be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A signed checkpoint and what it covers.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    /// Number of records.
+    pub size: u64,
+    /// The note.
+    pub note: String,
+}
+
+/// Signs checkpoints one at a time.
+pub struct Checkpointer {
+    store: Store,
+    lane: Lane,
+    key: AgentKey,
+    signed: Mutex<Signatures>,
+}
+
+struct Signatures {
+    anchors: Anchors,
+    newest: BTreeMap<LogId, Signed>,
+}
+
+impl Checkpointer {
+    /// Makes the signer of all logs of a store.
+    #[must_use]
+    pub fn new(store: Store, lane: Lane, key: AgentKey, anchors: Anchors) -> Self {
+        Self { store, lane, key, signed: Mutex::new(Signatures { anchors, newest: BTreeMap::new() }) }
+    }
+
+    /// The key that clients pin.
+    #[must_use]
+    pub const fn key(&self) -> &AgentKey {
+        &self.key
+    }
+
+    /// A checkpoint over the log as it is committed now.
+    ///
+    /// # Errors
+    /// [`CheckpointError`].
+    pub async fn sign(&self, log: LogId) -> Result<Signed, CheckpointError> {
+        let mut signed = self.signed.lock().await;
+        let view = self.store.view();
+        let head = view.heads.get(&log).ok_or(CheckpointError::NoLog)?;
+        let size = head.frontier.size();
+        if let Some(newest) = signed.newest.get(&log).filter(|newest| newest.size == size) {
+            return Ok(newest.clone());
+        }
+        let checkpoint = Checkpoint { origin: origin(&view, log), size, root: head.frontier.root() };
+        let anchor = Anchor { size, root: checkpoint.root };
+        let name = checkpoint.origin.to_string();
+        if let Some(before) = signed.anchors.of(&name)
+            && (before.size > size || (before.size == size && before.root != anchor.root))
+        {
+            return Err(CheckpointError::Forked(name));
+        }
+        signed.anchors.advance([(name, anchor)])?;
+        let digest = checkpoint.digest();
+        let raw = self.lane.run(SIGN_DEADLINE, move |keystore| keystore.sign(&digest)).await?;
+        let note = checkpoint.to_note(&self.key, &der_from_raw(&raw));
+        self.store.keep_checkpoint(log, size, note.clone()).await?;
+        let made = Signed { size, note };
+        signed.newest.insert(log, made.clone());
+        Ok(made)
+    }
+
+    /// Signs every log that has grown since its last signature by at least `records`.
+    pub async fn sign_grown(&self, records: u64) {
+        let view = self.store.view();
+        for (log, head) in &view.heads {
+            if view.sealed.contains_key(log) {
+                continue;
+            }
+            let before = self.signed.lock().await.newest.get(log).map_or(0, |newest| newest.size);
+            if head.frontier.size() >= before + records.max(1)
+                && let Err(error) = self.sign(*log).await
+            {
+                tracing::error!(log = %origin(&view, *log), %error, "no checkpoint");
+            }
+        }
+    }
+
+    /// Signs on the given cadence until told to stop, then once more.
+    pub async fn run(self: Arc<Self>, cadence: Cadence, stop: CancellationToken) {
+        const POLL: Duration = Duration::from_secs(1);
+        let mut since = tokio::time::Instant::now();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(POLL) => {}
+            }
+            if since.elapsed() >= cadence.interval {
+                since = tokio::time::Instant::now();
+                self.sign_grown(1).await;
+            } else {
+                self.sign_grown(cadence.records).await;
+            }
+        }
+        self.sign_grown(1).await;
+    }
+}

@@ -1,0 +1,102 @@
+//! Commands on accounts.
+
+use strongroom_proto::error::{ErrorKind, Failure};
+use strongroom_proto::ids::{AccountAddress, VaultId};
+use strongroom_proto::method::Receipt;
+
+use super::{Caller, about_account, find_account};
+use crate::access::Operation;
+use crate::state::LogId;
+use crate::state::rows::{Account, RecoveryCopy, SealedSeedRow};
+use crate::store::tx::{Refusal, Tx};
+
+/// An account whose seed has been sealed and waits for the commit of its import.
+#[derive(Clone, Debug)]
+pub struct Staged {
+    /// The account.
+    pub account: Account,
+    /// Its seed, sealed for this token.
+    pub seed: SealedSeedRow,
+    /// Its seed for the recovery recipients, if there are any.
+    pub recovery: Option<RecoveryCopy>,
+}
+
+/// Makes all staged accounts, or none.
+///
+/// # Errors
+/// The refusal; `conflict` naming the first slug that is taken.
+pub fn import(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    vault: VaultId,
+    source: &str,
+    staged: &[Staged],
+) -> Result<(Vec<AccountAddress>, Receipt), Refusal> {
+    const EVENT: &str = "account.import";
+    let log = LogId::Vault(vault);
+    let now = tx.time_in(log);
+    let terms = caller
+        .may_in(&tx.state, vault, Operation::AccountImport, now)
+        .map_err(|denial| caller.refused(&tx.state, denial, Some(vault), caller.draft(&tx.state, EVENT)))?;
+    let slug = tx.state.vaults.get(&vault).map(|vault| vault.names.slug.clone()).ok_or_else(Failure::not_found)?;
+    let mut addresses = Vec::with_capacity(staged.len());
+    for row in staged {
+        let account = &row.account.names.slug;
+        if tx.state.account_slugs.contains_key(&(vault, account.clone())) {
+            return Err(Failure::new(
+                ErrorKind::Conflict,
+                format!("{slug}/{account} exists already; nothing was imported."),
+            )
+            .into());
+        }
+        tx.put(Account { created_at: now, ..row.account.clone() })?;
+        tx.put(row.seed.clone())?;
+        if let Some(recovery) = &row.recovery {
+            tx.put(recovery.clone())?;
+        }
+        addresses.push(AccountAddress { vault: slug.clone(), account: account.clone() });
+    }
+    for row in staged {
+        let mut draft = about_account(caller.draft(&tx.state, "account.create"), &row.account)
+            .detail("kind", row.account.kind.as_str())
+            .detail("scheme", row.seed.sealed.scheme.as_str())
+            .detail("recovery_recipients", row.recovery.as_ref().map_or(0, |copy| copy.recipients.len()));
+        draft.grant.clone_from(&terms.grant);
+        tx.append(log, draft)?;
+    }
+    let mut draft = caller.draft(&tx.state, EVENT).detail("accounts", staged.len()).detail("source", source);
+    draft.grant = terms.grant;
+    let receipt = tx.append(log, draft)?;
+    Ok((addresses, receipt))
+}
+
+/// Removes an account, its sealed seed and its recovery copy.
+///
+/// # Errors
+/// The refusal.
+pub fn remove(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    address: &AccountAddress,
+    reason: &str,
+) -> Result<((), Receipt), Refusal> {
+    const EVENT: &str = "account.remove";
+    let (vault, account) = find_account(tx, caller, EVENT, address)?;
+    let log = LogId::Vault(vault.id);
+    let now = tx.time_in(log);
+    let draft = about_account(caller.draft(&tx.state, EVENT), &account).text("reason", reason);
+    let terms = caller
+        .may_in(&tx.state, vault.id, Operation::AccountRemove(account.id), now)
+        .map_err(|denial| caller.refused(&tx.state, denial, Some(vault.id), draft.clone()))?;
+    if let Some(seed) = tx.state.seeds.get(&account.id).cloned() {
+        tx.delete(&seed);
+    }
+    if let Some(recovery) = tx.state.recovery.get(&account.id).cloned() {
+        tx.delete(&recovery);
+    }
+    tx.delete(&account);
+    let mut draft = draft;
+    draft.grant = terms.grant;
+    let receipt = tx.append(log, draft)?;
+    Ok(((), receipt))
+}

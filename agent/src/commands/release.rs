@@ -1,0 +1,129 @@
+//! The commit of a release: everything is checked once more under the lock of the log, then the record is written. Only
+//! after that may the code be opened.
+
+use jiff::Timestamp;
+use strongroom_proto::error::{ErrorKind, Failure};
+use strongroom_proto::ids::{AccountAddress, AccountId, IdentityId};
+use strongroom_proto::method::Receipt;
+use strongroom_proto::words::OtpKind;
+
+use super::{Caller, about_account, find_account};
+use crate::access::Operation;
+use crate::state::LogId;
+use crate::state::rows::Account;
+use crate::store::durable::Releases;
+use crate::store::sqlite::take_window;
+use crate::store::tx::{Refusal, Tx};
+
+/// What a release wants.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Of which account.
+    pub address: AccountAddress,
+    /// Why.
+    pub reason: Option<String>,
+    /// Ticket number.
+    pub ticket: Option<String>,
+    /// The account and time step that the code was computed for; absent for HOTP, whose counter is drawn here.
+    pub computed: Option<Computed>,
+    /// Seconds by which the wall clock stands behind the last record, if it does: the release says so.
+    pub clock_behind_s: u64,
+}
+
+/// What a time-based code was computed for, before the commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Computed {
+    /// The account.
+    pub account: AccountId,
+    /// The revision of its seed.
+    pub revision: u32,
+    /// The time step.
+    pub step: u64,
+}
+
+/// A release that was decided and recorded.
+#[derive(Clone, Debug)]
+pub struct Approved {
+    /// The account.
+    pub account: AccountId,
+    /// The time step, or the HOTP counter that is used up now.
+    pub moving_factor: u64,
+    /// Who took this window before.
+    pub taken_by: Vec<(IdentityId, Timestamp)>,
+}
+
+impl Releases for Approved {
+    fn account(&self) -> AccountId {
+        self.account
+    }
+
+    fn moving_factor(&self) -> u64 {
+        self.moving_factor
+    }
+}
+
+const EVENT: &str = "code.release";
+
+/// Decides and records a release.
+///
+/// # Errors
+/// The refusal, with its denial record; `conflict` if the account was replaced since the code was computed.
+pub fn release(tx: &mut Tx<'_>, caller: &Caller, wanted: &Wanted) -> Result<(Approved, Receipt), Refusal> {
+    let (vault, account) = find_account(tx, caller, EVENT, &wanted.address)?;
+    let log = LogId::Vault(vault.id);
+    // Both logs: a revocation is recorded in the org log, and its time must not lie ahead of this release.
+    tx.time_in(LogId::Org);
+    let now = tx.time_in(log);
+    let draft = about_account(caller.draft(&tx.state, EVENT), &account);
+    let terms = caller
+        .may_in(&tx.state, vault.id, Operation::CodeRelease(account.id), now)
+        .map_err(|denial| caller.refused(&tx.state, denial, Some(vault.id), draft.clone()))?;
+
+    let mut draft = draft.maybe_text("reason", wanted.reason.as_deref()).maybe_text("ticket", wanted.ticket.as_deref());
+    draft.grant = terms.grant;
+    if wanted.clock_behind_s > 0 {
+        draft = draft.detail("clock_behind_s", wanted.clock_behind_s);
+    }
+    let (moving_factor, taken_by) = match (account.kind, wanted.computed) {
+        (OtpKind::Hotp, None) => (reserve_counter(tx, &account)?, Vec::new()),
+        (OtpKind::Totp | OtpKind::Steam, Some(computed))
+            if computed.account == account.id && computed.revision == account.revision =>
+        {
+            let taken = take_window(&mut tx.state, account.id, computed.step, caller.identity(), now);
+            (computed.step, taken)
+        }
+        _ => return Err(Failure::new(ErrorKind::Conflict, "The account was changed just now; try again.").into()),
+    };
+    let name = if account.kind == OtpKind::Hotp { "counter" } else { "step" };
+    let receipt = tx.append(log, draft.detail(name, moving_factor))?;
+    let taken_by = taken_by.into_iter().filter(|(who, _)| *who != caller.identity()).collect();
+    Ok((Approved { account: account.id, moving_factor, taken_by }, receipt))
+}
+
+/// Uses up a counter. It happens before the code is computed: a crash in between skips a counter and never repeats one.
+fn reserve_counter(tx: &mut Tx<'_>, account: &Account) -> Result<u64, Refusal> {
+    let counter = account.next_counter;
+    let next = counter.checked_add(1).filter(|next| *next < 1 << 53).ok_or_else(|| {
+        Failure::new(ErrorKind::Conflict, "The counter of this account is used up: give it a new seed.")
+    })?;
+    tx.put(Account { next_counter: next, ..account.clone() })?;
+    Ok(counter)
+}
+
+/// Records that an approved code was not handed out after all.
+///
+/// # Errors
+/// Only if it cannot be written down.
+pub fn withheld(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    vault: strongroom_proto::ids::VaultId,
+    approved: &Receipt,
+    event: &'static str,
+    kind: &str,
+) -> Result<((), Receipt), Refusal> {
+    let mut draft = caller.draft(&tx.state, event).detail("release", approved.seq).detail("kind", kind);
+    draft.outcome = strongroom_proto::audit::record::RecordOutcome::Failed;
+    let receipt = tx.append(LogId::Vault(vault), draft)?;
+    Ok(((), receipt))
+}

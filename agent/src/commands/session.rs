@@ -1,0 +1,107 @@
+//! Records of logins, ends of sessions, and reads of logs.
+
+use std::collections::BTreeMap;
+
+use strongroom_proto::audit::record::{From, RecordOutcome};
+use strongroom_proto::error::{ErrorKind, Failure};
+use strongroom_proto::ids::IdentityId;
+use strongroom_proto::method::Receipt;
+use strongroom_proto::words::{IdentityStatus, OrgRole};
+
+use super::Caller;
+use crate::state::LogId;
+use crate::state::rows::{Login, Org};
+use crate::store::tx::{Draft, Refusal, Tx};
+
+/// Records a login after its proof was verified. The identity and its key are checked once more at the place of the
+/// commit: a revocation that came first wins.
+///
+/// # Errors
+/// `unauthenticated` if the identity or key has ended.
+pub fn begin(tx: &mut Tx<'_>, caller: &Caller, counter: Option<u32>) -> Result<(bool, Receipt), Refusal> {
+    const EVENT: &str = "session.login";
+    let now = tx.time_in(LogId::Org);
+    let facts = caller.org_facts(&tx.state);
+    let mut draft = caller.draft(&tx.state, EVENT);
+    if facts.status != IdentityStatus::Active || !facts.key_active {
+        draft.outcome = RecordOutcome::Denied;
+        draft.detail.insert("kind".into(), ErrorKind::Unauthenticated.as_str().into());
+        return Err(Refusal { failure: login_refused(), record: Some((LogId::Org, Box::new(draft))) });
+    }
+    let before = tx.state.logins.get(&caller.identity());
+    let mut counters: BTreeMap<String, u32> = before.map(|login| login.counters.clone()).unwrap_or_default();
+    let mut cloned = false;
+    if let Some(counter) = counter {
+        // A counter that falls back may mean a cloned key; many keys keep none (0), so it alarms and does not refuse.
+        cloned = counters.get(&caller.actor.key).is_some_and(|seen| counter < *seen);
+        counters.insert(caller.actor.key.clone(), counter);
+        draft = draft.detail("counter", counter);
+    }
+    if cloned {
+        draft = draft.detail("alert", "signature counter fell back: the key may have been cloned");
+    }
+    tx.put(Login { identity: caller.identity(), at: now, counters })?;
+    if ends_sole_admin(tx, caller.identity()) {
+        tx.put(Org { sole_admin_ended: true, ..tx.state.org.clone() })?;
+        draft = draft.detail("sole_admin_ended", 1);
+    }
+    let receipt = tx.append(LogId::Org, draft)?;
+    Ok((cloned, receipt))
+}
+
+/// True if this login makes a second admin active for the first time.
+fn ends_sole_admin(tx: &Tx<'_>, identity: IdentityId) -> bool {
+    let is_admin = |id: &IdentityId| tx.state.identities.get(id).is_some_and(|found| found.roles.contains(&OrgRole::Admin));
+    !tx.state.org.sole_admin_ended
+        && is_admin(&identity)
+        && tx.state.logins.keys().any(|other| *other != identity && is_admin(other))
+}
+
+/// The one answer to a failed login: it does not tell which part was wrong.
+#[must_use]
+pub fn login_refused() -> Failure {
+    Failure::new(
+        ErrorKind::Unauthenticated,
+        "The login was refused: unknown identity, or a key or signature that does not fit.",
+    )
+}
+
+/// Records a failed login. `identity` and `reason` are for the log, never for the caller.
+///
+/// # Errors
+/// Only if it cannot be written down.
+pub fn failed(
+    tx: &mut Tx<'_>,
+    from: &From,
+    asked: &str,
+    key: &str,
+    reason: &str,
+) -> Result<((), Receipt), Refusal> {
+    let mut draft = Draft::new("session.login")
+        .detail("kind", ErrorKind::Unauthenticated.as_str())
+        .detail("reason", reason)
+        .text("asked", asked);
+    draft.outcome = RecordOutcome::Denied;
+    draft.from = Some(from.clone());
+    draft.target.key = Some(key.to_owned());
+    let receipt = tx.append(LogId::Org, draft)?;
+    Ok(((), receipt))
+}
+
+/// Records the end of a session.
+///
+/// # Errors
+/// Only if it cannot be written down.
+pub fn ended(tx: &mut Tx<'_>, caller: &Caller, cause: &str) -> Result<((), Receipt), Refusal> {
+    let receipt = tx.append(LogId::Org, caller.draft(&tx.state, "session.end").detail("cause", cause))?;
+    Ok(((), receipt))
+}
+
+/// Records that somebody read or exported a log, in that log.
+///
+/// # Errors
+/// Only if it cannot be written down.
+pub fn log_read(tx: &mut Tx<'_>, caller: &Caller, log: LogId, event: &'static str) -> Result<((), Receipt), Refusal> {
+    let receipt = tx.append(log, caller.draft(&tx.state, event))?;
+    Ok(((), receipt))
+}
