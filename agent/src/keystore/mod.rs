@@ -1,0 +1,98 @@
+//! The keystore: what the agent asks of the token, and nothing more.
+//!
+//! [`Keystore`] is the boundary. It speaks of vault keys, sealed seeds and MACs, never of PKCS#11 handles or sessions, and
+//! everything that crosses it is plain data: a worker process can stand behind the same trait. **No function returns a
+//! seed.** The room knows nothing of identities, grants, rows or clocks.
+
+mod context;
+mod error;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod lane;
+mod os;
+pub mod pkcs11;
+mod sealed;
+mod secret;
+
+pub use context::SeedContext;
+pub use error::{ErrorClass, KeystoreError, Operation};
+pub use lane::{Lane, LaneConfig};
+pub use sealed::{SealedSeed, TokenId, VaultKey};
+pub use secret::{OtpMac, SEED_LEN_MAX, Seed, SeedError, StoreKeys};
+use strongroom_proto::ids::{OrgId, VaultId};
+use strongroom_proto::words::Scheme;
+
+/// The token as the agent sees it. Every call blocks for a device operation: async callers go through a [`Lane`].
+///
+/// Errors name the operation and carry a class ([`KeystoreError::class`]) that says what to do next. An implementation
+/// retries at most once, never presents a refused PIN again, and never creates a key because it found none.
+pub trait Keystore: Send + Sync {
+    /// The token that serves. Stored in every sealed seed.
+    fn token(&self) -> &TokenId;
+
+    /// Generates the vault key `number` of a vault, reads it back and makes it durable before it may seal anything.
+    ///
+    /// # Errors
+    /// `Exists` if the token has this key, `Budget` if the profile allows no more keys, `NotHardened` if the token made a
+    /// key weaker than asked (it is destroyed again).
+    fn create_vault_key(&self, vault: VaultId, number: u32, scheme: Scheme) -> Result<VaultKey, KeystoreError>;
+
+    /// Destroys a vault key for ever, after its key-check value was verified. Every seed sealed under it is lost.
+    ///
+    /// # Errors
+    /// `KeyMissing` or `KeyMismatch` if the token holds no such key or another one under its label.
+    fn destroy_vault_key(&self, key: &VaultKey) -> Result<(), KeystoreError>;
+
+    /// Seals a seed under a vault key, bound to its context, the token and the key.
+    ///
+    /// # Errors
+    /// `KeyMissing` or `KeyMismatch`; `Corrupt` if the context belongs to another vault than the key.
+    fn seal(&self, key: &VaultKey, context: &SeedContext, seed: &Seed) -> Result<SealedSeed, KeystoreError>;
+
+    /// Computes the HMAC of a moving factor under a sealed seed (RFC 4226 §5.3 step 1). Truncation is the caller's.
+    ///
+    /// # Errors
+    /// `Corrupt` if the sealed seed was altered or belongs to another context, token or key: nothing was unwrapped then.
+    fn otp_mac(
+        &self,
+        key: &VaultKey,
+        context: &SeedContext,
+        sealed: &SealedSeed,
+        counter: u64,
+    ) -> Result<OtpMac, KeystoreError>;
+
+    /// The agent identity's public key: an uncompressed P-256 point, 65 bytes (SEC 1 §2.3.3).
+    fn identity_key(&self) -> &[u8];
+
+    /// Signs a SHA-256 digest with the agent identity key: ECDSA P-256, raw `r || s`.
+    ///
+    /// # Errors
+    /// The classes of the token only.
+    fn sign(&self, digest: &[u8; 32]) -> Result<[u8; 64], KeystoreError>;
+
+    /// Seals the store keys under the token's store-key HMAC key, bound to the store and the token.
+    ///
+    /// # Errors
+    /// The classes of the token only.
+    fn seal_store_keys(&self, store: OrgId, keys: &StoreKeys) -> Result<Vec<u8>, KeystoreError>;
+
+    /// Opens sealed store keys into locked memory.
+    ///
+    /// # Errors
+    /// `Corrupt` if they were altered or sealed for another store or token.
+    fn open_store_keys(&self, store: OrgId, sealed: &[u8]) -> Result<StoreKeys, KeystoreError>;
+
+    /// Proves that the token works by computing a known value with it. (Asking the token for its state proves nothing:
+    /// tokens that are gone have been seen to answer that they are fine.)
+    ///
+    /// # Errors
+    /// `Device` and the other classes of the token.
+    fn health(&self) -> Result<(), KeystoreError>;
+
+    /// Starts over with the token after a `Device` error: new module state, new login, new handles. It presents the PIN
+    /// once; after a refused PIN it does not ask the token again.
+    ///
+    /// # Errors
+    /// `Device` while the token is away, `Pin` if the PIN was refused, now or before.
+    fn reopen(&self) -> Result<(), KeystoreError>;
+}

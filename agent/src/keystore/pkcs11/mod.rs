@@ -1,0 +1,359 @@
+//! The keystore over a PKCS#11 module (v2.40).
+//!
+//! One keystore per process, one lock around the module: SoftHSM gains nothing from threads, and making a key must not
+//! overlap a search. More throughput comes from more processes.
+
+mod connection;
+mod derived;
+mod fault;
+mod keys;
+mod label;
+mod provision;
+mod resident;
+mod store_keys;
+mod template;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard};
+
+use cryptoki::mechanism::Mechanism;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use strongroom_proto::ids::{OrgId, VaultId};
+use strongroom_proto::words::Scheme;
+use zeroize::Zeroizing;
+
+use self::connection::{Connection, KeyHandle, Module};
+use self::fault::At;
+use self::resident::{Binder, Unwrapped};
+use super::secret::Scratch;
+use super::{
+    ErrorClass, Keystore, KeystoreError, Operation, OtpMac, SealedSeed, Seed, SeedContext, StoreKeys, TokenId, VaultKey,
+};
+
+/// Which token to use, and what its profile says about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenConfig {
+    /// The PKCS#11 module.
+    pub module: PathBuf,
+    /// The label of the token.
+    pub label: String,
+    /// Its serial number, if several tokens bear the label.
+    #[serde(default)]
+    pub serial: Option<String>,
+    /// Where a software token keeps its files, to make new keys durable: SoftHSM issues no fsync.
+    #[serde(default)]
+    pub storage: Option<PathBuf>,
+    /// How many vault keys the token may hold.
+    #[serde(default)]
+    pub key_budget: Option<u32>,
+}
+
+/// A token behind a PKCS#11 module, logged in.
+pub struct Pkcs11Keystore {
+    config: TokenConfig,
+    token: TokenId,
+    identity: [u8; 65],
+    state: Mutex<State>,
+}
+
+/// All that changes, under the one lock.
+struct State {
+    /// `None` while the token is away: after a failed reopen.
+    live: Option<Live>,
+    pin: SecretString,
+    /// Set for ever once the token refused the PIN: presenting it again could lock the token.
+    pin_refused: bool,
+    scratch: Scratch,
+    /// What the store key made of a fixed text when the keystore was opened. A token that makes something else of it is
+    /// another token, or a broken one.
+    canary: Zeroizing<Vec<u8>>,
+}
+
+/// A working connection and what was computed with it. Dropped and made anew as a whole.
+struct Live {
+    binder: Binder,
+    connection: Connection,
+}
+
+impl Pkcs11Keystore {
+    /// Loads the module, logs in with the PIN (presented once) and checks the token's own two keys by using them.
+    ///
+    /// # Errors
+    /// `Module`, `NoToken`, `Pin`, `Device`; `KeyMissing` if the token was never provisioned.
+    pub fn open(config: &TokenConfig, pin: &SecretString) -> Result<Self, KeystoreError> {
+        let operation = Operation::Open;
+        let module = Module::initialise(config, operation)?;
+        let (slot, token) = module.slot(config, operation)?;
+        let mut connection = Connection::open(module, slot, pin, operation)?;
+        let identity = keys::identity_point(&connection, operation)?;
+        keys::check_identity(&mut connection, &identity, operation)?;
+        let canary = keys::canary(&mut connection, operation)?;
+        let binder = keys::binder(&mut connection, operation)?;
+        Ok(Self {
+            config: config.clone(),
+            token,
+            identity,
+            state: Mutex::new(State {
+                live: Some(Live { binder, connection }),
+                pin: pin.clone(),
+                pin_refused: false,
+                scratch: Scratch::new(),
+                canary,
+            }),
+        })
+    }
+
+    /// Makes the agent identity key pair and the store key on a token that has neither. The module is released again.
+    ///
+    /// # Errors
+    /// `Exists` if either is there already; otherwise as [`Self::open`].
+    pub fn provision(config: &TokenConfig, pin: &SecretString) -> Result<(), KeystoreError> {
+        provision::provision(config, pin)
+    }
+
+    fn lock(&self, operation: Operation) -> Result<MutexGuard<'_, State>, KeystoreError> {
+        self.state.lock().map_err(|_| KeystoreError::Device { operation, code: "an earlier call panicked".into() })
+    }
+
+    /// Runs `work` on the connection. A lost session, login or handle is renewed and the work done once more: no error
+    /// leads to a third try, and none to a new key.
+    fn with<T>(
+        &self,
+        operation: Operation,
+        work: impl Fn(&mut Live, &mut Scratch) -> Result<T, KeystoreError>,
+    ) -> Result<T, KeystoreError> {
+        let mut guard = self.lock(operation)?;
+        let State { live, pin, pin_refused, scratch, canary } = &mut *guard;
+        let live = live
+            .as_mut()
+            .ok_or_else(|| KeystoreError::Device { operation, code: "the token was not reopened yet".into() })?;
+        let error = match work(live, scratch) {
+            Err(error) => error,
+            done => return done,
+        };
+        let renewed = match error.class() {
+            ErrorClass::Session => live.connection.renew_session(operation),
+            ErrorClass::Handle => live.connection.enumerate(operation),
+            ErrorClass::Login if !*pin_refused => live.connection.renew_login(pin, operation),
+            // "No objects" is also what a token says whose files are gone.
+            ErrorClass::KeyMissing => {
+                keys::settle_by_canary(&mut live.connection, canary, operation)?;
+                return Err(error);
+            }
+            _ => return Err(error),
+        };
+        if let Err(error) = renewed {
+            *pin_refused |= error.class() == ErrorClass::Pin;
+            return Err(error);
+        }
+        // Before anything is done with keys found anew: is it the same token, and does it work?
+        keys::settle_by_canary(&mut live.connection, canary, operation)?;
+        work(live, scratch)
+    }
+
+    fn check_belongs(
+        &self,
+        key: &VaultKey,
+        context: &SeedContext,
+        sealed: &SealedSeed,
+        operation: Operation,
+    ) -> Result<(), KeystoreError> {
+        let belongs = key.vault == context.vault
+            && sealed.token == self.token
+            && sealed.version == SealedSeed::VERSION
+            && sealed.scheme == key.scheme
+            && sealed.key_number == key.number;
+        if belongs { Ok(()) } else { Err(KeystoreError::Corrupt { operation }) }
+    }
+}
+
+impl Keystore for Pkcs11Keystore {
+    fn token(&self) -> &TokenId {
+        &self.token
+    }
+
+    fn create_vault_key(&self, vault: VaultId, number: u32, scheme: Scheme) -> Result<VaultKey, KeystoreError> {
+        self.with(Operation::CreateVaultKey, |live, _| {
+            provision::create_vault_key(&mut live.connection, &self.config, vault, number, scheme)
+        })
+    }
+
+    fn destroy_vault_key(&self, key: &VaultKey) -> Result<(), KeystoreError> {
+        self.with(Operation::DestroyVaultKey, |live, _| provision::destroy_vault_key(&mut live.connection, key))
+    }
+
+    fn seal(&self, key: &VaultKey, context: &SeedContext, seed: &Seed) -> Result<SealedSeed, KeystoreError> {
+        let operation = Operation::Seal;
+        let mut sealed = SealedSeed {
+            scheme: key.scheme,
+            version: SealedSeed::VERSION,
+            token: self.token.clone(),
+            key_number: key.number,
+            salt: Vec::new(),
+            blob: Vec::new(),
+            binding: Vec::new(),
+        };
+        self.check_belongs(key, context, &sealed, operation)?;
+        if key.scheme == Scheme::Derived {
+            let mut salt = vec![0; derived::SALT_LEN];
+            getrandom::fill(&mut salt)
+                .map_err(|error| KeystoreError::System { operation, reason: format!("no randomness: {error}") })?;
+            sealed.salt = salt;
+        }
+        let block = seed.block(context.algorithm);
+        self.with(operation, |live, _| {
+            let mut sealed = sealed.clone();
+            // Verified before every seal, not only after a find: what is sealed under a wrong key is lost.
+            let handle = keys::verified_anew(&mut live.connection, key, operation)?;
+            match key.scheme {
+                Scheme::Resident => {
+                    sealed.blob = resident::wrap(&live.connection, handle, &block, operation)?;
+                    sealed.binding = live.binder.bind(&sealed, context);
+                }
+                Scheme::Derived => {
+                    let seed_key = derived::seed_key(&live.connection, handle, context, &sealed.salt, operation)?;
+                    let associated = sealed.associated_data(context).into_bytes();
+                    sealed.blob = derived::encrypt(&seed_key, &associated, block.clone()).ok_or_else(|| {
+                        KeystoreError::Device { operation, code: "the token gave a key of the wrong length".into() }
+                    })?;
+                }
+            }
+            Ok(sealed)
+        })
+    }
+
+    fn otp_mac(
+        &self,
+        key: &VaultKey,
+        context: &SeedContext,
+        sealed: &SealedSeed,
+        counter: u64,
+    ) -> Result<OtpMac, KeystoreError> {
+        let operation = Operation::OtpMac;
+        self.check_belongs(key, context, sealed, operation)?;
+        self.with(operation, |live, scratch| {
+            if key.scheme == Scheme::Resident && !live.binder.holds(sealed, context) {
+                return Err(KeystoreError::Corrupt { operation });
+            }
+            let handle = keys::verified(&mut live.connection, key, operation)?;
+            match key.scheme {
+                Scheme::Resident => release_resident(live, key, handle, context, sealed, counter),
+                Scheme::Derived => release_derived(live, scratch, handle, context, sealed, counter),
+            }
+        })
+    }
+
+    fn identity_key(&self) -> &[u8] {
+        &self.identity
+    }
+
+    fn sign(&self, digest: &[u8; 32]) -> Result<[u8; 64], KeystoreError> {
+        let operation = Operation::Sign;
+        self.with(operation, |live, _| keys::sign(&mut live.connection, digest, operation))
+    }
+
+    fn seal_store_keys(&self, store: OrgId, keys: &StoreKeys) -> Result<Vec<u8>, KeystoreError> {
+        self.with(Operation::SealStoreKeys, |live, _| store_keys::seal(&mut live.connection, store, &self.token, keys))
+    }
+
+    fn open_store_keys(&self, store: OrgId, sealed: &[u8]) -> Result<StoreKeys, KeystoreError> {
+        self.with(Operation::OpenStoreKeys, |live, scratch| {
+            store_keys::open(&mut live.connection, scratch, store, &self.token, sealed)
+        })
+    }
+
+    fn health(&self) -> Result<(), KeystoreError> {
+        let operation = Operation::Health;
+        let canary = self.lock(operation)?.canary.clone();
+        self.with(operation, |live, _| keys::check_canary(&mut live.connection, &canary, operation))
+    }
+
+    fn reopen(&self) -> Result<(), KeystoreError> {
+        let operation = Operation::Reopen;
+        self.state.clear_poison();
+        let mut state = self.lock(operation)?;
+        if state.pin_refused {
+            return Err(KeystoreError::Pin { operation, code: "at an earlier attempt".into() });
+        }
+        // C_Finalize first: a second C_Initialize beside a live one would fail.
+        state.live = None;
+        match self.connect(&state, operation) {
+            Ok(live) => {
+                state.live = Some(live);
+                Ok(())
+            }
+            Err(error) => {
+                state.pin_refused = error.class() == ErrorClass::Pin;
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Pkcs11Keystore {
+    fn connect(&self, state: &State, operation: Operation) -> Result<Live, KeystoreError> {
+        let module = Module::initialise(&self.config, operation)?;
+        let (slot, token) = module.slot(&self.config, operation).map_err(|error| match error {
+            // It was there when the keystore was opened: its absence is an outage, not a wrong configuration.
+            KeystoreError::NoToken { operation, .. } => {
+                KeystoreError::Device { operation, code: "no slot holds the token".into() }
+            }
+            other => other,
+        })?;
+        if token != self.token {
+            return Err(KeystoreError::OtherToken { operation, expected: self.token.clone(), found: token });
+        }
+        let mut connection = Connection::open(module, slot, &state.pin, operation)?;
+        keys::settle_by_canary(&mut connection, &state.canary, operation)?;
+        keys::check_identity(&mut connection, &self.identity, operation)?;
+        let binder = keys::binder(&mut connection, operation)?;
+        Ok(Live { binder, connection })
+    }
+}
+
+fn release_resident(
+    live: &mut Live,
+    key: &VaultKey,
+    handle: KeyHandle,
+    context: &SeedContext,
+    sealed: &SealedSeed,
+    counter: u64,
+) -> Result<OtpMac, KeystoreError> {
+    let operation = Operation::OtpMac;
+    match resident::mac(&live.connection, handle, &sealed.blob, context.algorithm, counter, operation)? {
+        Unwrapped::Mac(mac) => Ok(mac),
+        Unwrapped::RefusedBlob(corrupt) => {
+            // The binding held, so the blob is as it was sealed: believe "corrupt" only of a token that still works.
+            keys::verified_anew(&mut live.connection, key, operation)?;
+            Err(corrupt)
+        }
+    }
+}
+
+fn release_derived(
+    live: &mut Live,
+    scratch: &mut Scratch,
+    handle: KeyHandle,
+    context: &SeedContext,
+    sealed: &SealedSeed,
+    counter: u64,
+) -> Result<OtpMac, KeystoreError> {
+    let operation = Operation::OtpMac;
+    if sealed.salt.len() != derived::SALT_LEN {
+        return Err(KeystoreError::Corrupt { operation });
+    }
+    let seed_key = derived::seed_key(&live.connection, handle, context, &sealed.salt, operation)?;
+    let associated = sealed.associated_data(context).into_bytes();
+    derived::with_opened(&seed_key, &associated, &sealed.blob, scratch, |block| {
+        derived::mac(context.algorithm, block, counter)
+    })
+    .flatten()
+    .ok_or(KeystoreError::Corrupt { operation })
+}
+
+/// The mechanism of the agent identity: a digest goes in, because SoftHSM before 2.7 lacks the hashing form.
+const IDENTITY_MECHANISM: Mechanism<'static> = Mechanism::Ecdsa;
