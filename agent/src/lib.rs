@@ -1,6 +1,13 @@
-//! Strongroom agent.
+//! Strongroom's daemon. A request's story gives the rooms: `server` (bytes to calls), `handler` (one thin file per method
+//! family), `identity` (who), `access` (may they: pure decisions), `keystore` (the token), `commands` and `store` (what a
+//! call changes, durably), `audit` (checkpoints and anchors). ARCHITECTURE.md has the map and what each must never know.
 
+pub mod access;
+pub mod audit;
+pub mod commands;
 pub mod keystore;
+pub mod os;
 pub mod otp;
-pub mod pin;
-pub mod recovery;
+pub mod session;
+pub mod state;
+pub mod store;

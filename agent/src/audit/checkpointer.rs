@@ -61,7 +61,7 @@ pub struct Signed {
 /// Signs checkpoints one at a time.
 pub struct Checkpointer {
     store: Store,
-    lane: Lane,
+    lane: Arc<Lane>,
     key: AgentKey,
     signed: Mutex<Signatures>,
 }
@@ -74,7 +74,7 @@ struct Signatures {
 impl Checkpointer {
     /// Makes the signer of all logs of a store.
     #[must_use]
-    pub fn new(store: Store, lane: Lane, key: AgentKey, anchors: Anchors) -> Self {
+    pub fn new(store: Store, lane: Arc<Lane>, key: AgentKey, anchors: Anchors) -> Self {
         Self { store, lane, key, signed: Mutex::new(Signatures { anchors, newest: BTreeMap::new() }) }
     }
 

@@ -127,3 +127,14 @@ pub fn withheld(
     let receipt = tx.append(LogId::Vault(vault), draft)?;
     Ok(((), receipt))
 }
+
+/// Records that a release was allowed and the token did not compute it.
+///
+/// # Errors
+/// Only if it cannot be written down.
+pub fn failed(tx: &mut Tx<'_>, caller: &Caller, account: &Account, kind: &str) -> Result<((), Receipt), Refusal> {
+    let mut draft = about_account(caller.draft(&tx.state, EVENT), account).detail("kind", kind);
+    draft.outcome = strongroom_proto::audit::record::RecordOutcome::Failed;
+    let receipt = tx.append(LogId::Vault(account.vault), draft)?;
+    Ok(((), receipt))
+}

@@ -1,0 +1,269 @@
+//! The agent's configuration: one TOML file. Unknown keys are errors that name file and line.
+//! `hsm-config/agent.example.toml` shows every key at its default and is loaded by a test.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use strongroom_proto::words::Scheme;
+
+use crate::audit::checkpointer::Cadence;
+use crate::keystore::pkcs11::TokenConfig;
+use crate::server::Limits;
+
+/// Where the configuration is looked for when nobody says.
+pub const DEFAULT_PATH: &str = "/etc/strongroom/agent.toml";
+/// Longest configuration file, in bytes.
+const FILE_LEN_MAX: u64 = 64 * 1024;
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the store and the anchors are; a private folder of the agent's user.
+    #[serde(default = "default_data_dir")]
+    pub data_dir: PathBuf,
+    /// The socket's path.
+    #[serde(default = "default_socket")]
+    pub socket: PathBuf,
+    /// How seeds of new vaults are sealed when nobody says.
+    #[serde(default = "default_scheme")]
+    pub default_scheme: Scheme,
+    /// The token.
+    #[serde(default)]
+    pub token: Token,
+    /// Where its PIN comes from: exactly one source.
+    #[serde(default)]
+    pub pin: Pin,
+    /// When checkpoints are signed.
+    #[serde(default)]
+    pub checkpoint: Checkpoint,
+    /// What connections may take.
+    #[serde(default)]
+    pub limits: ConnectionLimits,
+}
+
+/// Which token.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Token {
+    /// The PKCS#11 module.
+    pub module: PathBuf,
+    /// The token's label.
+    pub label: String,
+    /// The token's serial number, if labels repeat.
+    pub serial: Option<String>,
+    /// The folder in which a software token keeps its files: synced after a key was made.
+    pub storage: Option<PathBuf>,
+    /// Most vault keys that the token holds.
+    pub key_budget: Option<u32>,
+}
+
+/// Where the PIN comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pin {
+    /// A file of the agent's user, mode 0600.
+    pub file: Option<PathBuf>,
+    /// A systemd credential.
+    pub credential: Option<String>,
+    /// The terminal.
+    pub prompt: bool,
+}
+
+/// When checkpoints are signed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Checkpoint {
+    /// A log that has grown is signed after this long, in seconds.
+    pub interval_s: u64,
+    /// A log that has grown by this many records is signed at once.
+    pub records: u64,
+}
+
+/// What connections may take.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConnectionLimits {
+    /// Connections at once.
+    pub connections: usize,
+    /// Connections at once of one user of the system.
+    pub connections_per_uid: usize,
+    /// A connection without a login ends after this long, in seconds.
+    pub login_deadline_s: u64,
+    /// A call is answered with `expired` after this long, in seconds.
+    pub call_deadline_s: u64,
+}
+
+fn default_data_dir() -> PathBuf {
+    "/var/lib/strongroom".into()
+}
+
+fn default_socket() -> PathBuf {
+    "/run/strongroom/agent.sock".into()
+}
+
+const fn default_scheme() -> Scheme {
+    Scheme::Resident
+}
+
+impl Default for Token {
+    fn default() -> Self {
+        Self {
+            module: "/usr/lib/softhsm/libsofthsm2.so".into(),
+            label: "strongroom".into(),
+            serial: None,
+            storage: None,
+            key_budget: None,
+        }
+    }
+}
+
+impl Default for Checkpoint {
+    fn default() -> Self {
+        Self { interval_s: 60, records: 256 }
+    }
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self { connections: 512, connections_per_uid: 256, login_deadline_s: 120, call_deadline_s: 90 }
+    }
+}
+
+/// Why the configuration cannot be used. Each says where.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the configuration {path} cannot be read: {source}")]
+    File {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A line does not fit.
+    #[error("{path}:{line}: {message}")]
+    Line {
+        /// Which file.
+        path: String,
+        /// Which line, from 1.
+        line: usize,
+        /// What does not fit.
+        message: String,
+    },
+    /// Not exactly one PIN source.
+    #[error("{path}: give the PIN's source once: file, credential or prompt = true under [pin]")]
+    Pin {
+        /// Which file.
+        path: String,
+    },
+}
+
+impl Config {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming file and line.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        use std::io::Read as _;
+        let name = path.display().to_string();
+        let mut text = String::new();
+        std::fs::File::open(path)
+            .and_then(|file| file.take(FILE_LEN_MAX).read_to_string(&mut text))
+            .map_err(|source| ConfigError::File { path: name.clone(), source })?;
+        Self::parse(&text, &name)
+    }
+
+    /// Parses a configuration; `name` is for errors.
+    ///
+    /// # Errors
+    /// [`ConfigError::Line`], [`ConfigError::Pin`].
+    pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let line = text.get(..start).unwrap_or_default().matches('\n').count() + 1;
+            ConfigError::Line { path: name.to_owned(), line, message: error.message().to_owned() }
+        })?;
+        let pin = &config.pin;
+        let sources = usize::from(pin.file.is_some()) + usize::from(pin.credential.is_some()) + usize::from(pin.prompt);
+        if sources == 1 { Ok(config) } else { Err(ConfigError::Pin { path: name.to_owned() }) }
+    }
+
+    /// The store's file.
+    #[must_use]
+    pub fn store_path(&self) -> PathBuf {
+        self.data_dir.join("store.sqlite")
+    }
+
+    /// The anchors' file.
+    #[must_use]
+    pub fn anchor_path(&self) -> PathBuf {
+        self.data_dir.join("anchors")
+    }
+
+    /// The token as the keystore wants it.
+    #[must_use]
+    pub fn token_config(&self) -> TokenConfig {
+        TokenConfig {
+            module: self.token.module.clone(),
+            label: self.token.label.clone(),
+            serial: self.token.serial.clone(),
+            storage: self.token.storage.clone(),
+            key_budget: self.token.key_budget,
+        }
+    }
+
+    /// The checkpoint cadence.
+    #[must_use]
+    pub const fn cadence(&self) -> Cadence {
+        Cadence { interval: Duration::from_secs(self.checkpoint.interval_s), records: self.checkpoint.records }
+    }
+
+    /// The limits of the server.
+    #[must_use]
+    pub fn server_limits(&self) -> Limits {
+        Limits {
+            connections: self.limits.connections,
+            connections_per_uid: self.limits.connections_per_uid,
+            login_deadline: Duration::from_secs(self.limits.login_deadline_s),
+            call_deadline: Duration::from_secs(self.limits.call_deadline_s),
+            ..Limits::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_shows_every_key_at_its_default() {
+        let text = include_str!("../../hsm-config/agent.example.toml");
+        let example = Config::parse(text, "agent.example.toml").unwrap();
+        let bare = Config::parse("[pin]\nfile = \"/etc/strongroom/pin\"\n", "bare").unwrap();
+        assert_eq!(example, bare);
+        for key in [
+            "data_dir", "socket", "default_scheme", "module", "label", "serial", "storage", "key_budget", "file",
+            "credential", "prompt", "interval_s", "records", "connections", "connections_per_uid", "login_deadline_s",
+            "call_deadline_s",
+        ] {
+            let shown = text.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} =")));
+            assert!(shown, "{key} is not in the example");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_file_and_line() {
+        let error = Config::parse("[pin]\nfile = \"x\"\n[token]\nlable = \"x\"\n", "agent.toml").unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with("agent.toml:4: ") && text.contains("lable"), "{text}");
+    }
+
+    #[test]
+    fn exactly_one_pin_source_is_needed() {
+        for text in ["", "[pin]\nfile = \"x\"\nprompt = true\n"] {
+            assert!(matches!(Config::parse(text, "x"), Err(ConfigError::Pin { .. })));
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! `audit.*`.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use strongroom_proto::audit::record::Record;
+use strongroom_proto::error::{ErrorKind, Failure};
+use strongroom_proto::ids::Slug;
+use strongroom_proto::method::audit::{
+    Checkpoint, CheckpointResult, Export, Exported, Item, LEAVES_LEN_MAX, Leaves, LeavesPage, PAGE_LEN_MAX,
+    Page as WirePage, Read,
+};
+
+use super::{Agent, Answer, Connection};
+use crate::access::{Denial, Operation, Scope};
+use crate::audit::checkpointer::CheckpointError;
+use crate::commands::{Caller, session as command};
+use crate::state::{LogId, State};
+use crate::store::StoreError;
+use crate::store::sqlite::{Page, StoredRecord};
+use crate::store::tx::origin;
+
+/// Records of a page when nobody says.
+const PAGE_LEN: u32 = 100;
+/// Records that are looked through for one page of somebody who may see only some.
+const LOOK_MAX: u32 = 10_000;
+/// Older checkpoints in an export.
+const CHECKPOINTS_MAX: usize = 100;
+/// A page stops growing here, in bytes, so that it fits a frame with its envelope and escapes.
+const PAGE_BYTES_MAX: usize = 400 * 1024;
+
+/// Finds the log and decides; a refusal is recorded.
+async fn find(
+    agent: &Agent,
+    caller: &Caller,
+    vault: Option<&Slug>,
+    operation: Operation,
+    event: &'static str,
+) -> Result<(State, LogId, Scope, bool), Failure> {
+    let view = agent.store.view();
+    let now = agent.now();
+    let Some(slug) = vault else {
+        return match caller.may(&view, Operation::OrgTrailRead, now) {
+            Ok(_) => Ok((view, LogId::Org, Scope::Whole, true)),
+            Err(denial) => Err(refused(agent, caller, denial, None, event).await),
+        };
+    };
+    let Some(found) = view.vault(slug) else {
+        let (caller, asked) = (caller.clone(), slug.clone());
+        let refused = agent
+            .store
+            .submit(move |tx| Err::<((), _), _>(caller.nothing_there(&tx.state, event, asked.as_str())))
+            .await;
+        return Err(refused.err().map_or_else(Failure::not_found, Failure::from));
+    };
+    match caller.may_in(&view, found.id, operation, now) {
+        Ok(terms) => {
+            // Who reads only as a viewer gets the records of accounts, not those of people.
+            let whole = caller.may_in(&view, found.id, Operation::TrailExport, now).is_ok();
+            let log = LogId::Vault(found.id);
+            Ok((view, log, terms.scope, whole))
+        }
+        Err(denial) => Err(refused(agent, caller, denial, Some(found.id), event).await),
+    }
+}
+
+async fn refused(
+    agent: &Agent,
+    caller: &Caller,
+    denial: Denial,
+    vault: Option<strongroom_proto::ids::VaultId>,
+    event: &'static str,
+) -> Failure {
+    let caller = caller.clone();
+    let refused = agent
+        .store
+        .submit(move |tx| Err::<((), _), _>(caller.refused(&tx.state, denial, vault, caller.draft(&tx.state, event))))
+        .await;
+    refused.err().map_or_else(Failure::not_found, Failure::from)
+}
+
+pub(super) async fn read(agent: &Agent, connection: &mut Connection, params: Read) -> Result<Answer<WirePage>, Failure> {
+    let caller = connection.caller(agent)?;
+    let limit = params.limit.unwrap_or(PAGE_LEN);
+    if limit == 0 || limit > PAGE_LEN_MAX {
+        return Err(Failure::new(ErrorKind::InvalidParams, format!("limit is 1 to {PAGE_LEN_MAX}.")));
+    }
+    if params.from.is_some() && params.before.is_some() {
+        return Err(Failure::new(ErrorKind::InvalidParams, "Give from or before, not both."));
+    }
+    let (_, log, scope, whole) =
+        find(agent, &caller, params.vault.as_ref(), Operation::TrailRead, "audit.read").await?;
+    note_read(agent, connection, &caller, log).await?;
+    let view = agent.store.view();
+    let size = view.heads.get(&log).map_or(0, |head| head.frontier.size());
+    let forward = params.from.is_some();
+    let mut place = params.from.or(params.before).unwrap_or(size);
+    let mut items = Vec::new();
+    let mut bytes = 0;
+    let mut looked = 0;
+    let mut more = true;
+    while more && looked < LOOK_MAX {
+        let page = if forward { Page::From(place) } else { Page::Before(place) };
+        let batch = records(agent, log, page, limit).await?;
+        more = batch.len() == limit as usize;
+        for record in batch {
+            looked += 1;
+            let next = if forward { record.seq + 1 } else { record.seq };
+            if whole || within(&record, &scope) {
+                bytes += record.record.len() * 2;
+                if items.len() == limit as usize || bytes > PAGE_BYTES_MAX {
+                    more = true;
+                    looked = LOOK_MAX;
+                    break;
+                }
+                items.push(Item { seq: record.seq, record: record.record, openings: record.openings });
+            }
+            place = next;
+        }
+    }
+    let ended = if forward { place >= size } else { place == 0 };
+    let next = (more && !ended).then_some(place);
+    Ok(WirePage { log: origin(&view, log).to_string(), size, items, next }.into())
+}
+
+fn within(record: &StoredRecord, scope: &Scope) -> bool {
+    serde_json::from_str::<Record>(&record.record)
+        .ok()
+        .and_then(|record| record.target.account)
+        .is_some_and(|account| scope.covers(account))
+}
+
+/// Reading a log is an event of that log, once per connection and hour: a screen that polls must not fill it.
+async fn note_read(agent: &Agent, connection: &mut Connection, caller: &Caller, log: LogId) -> Result<(), Failure> {
+    let hour = agent.now().as_second().div_euclid(3600);
+    if connection.read.insert((log, hour)) {
+        let caller = caller.clone();
+        agent.store.submit(move |tx| command::log_read(tx, &caller, log, "audit.read")).await?;
+    }
+    Ok(())
+}
+
+async fn records(agent: &Agent, log: LogId, page: Page, limit: u32) -> Result<Vec<StoredRecord>, Failure> {
+    let store = agent.store.clone();
+    blocking(move || store.readers().records(log, page, limit)).await
+}
+
+/// Runs a read of the store off the runtime.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Failure::new(ErrorKind::Internal, "The read ended abnormally."))?
+        .map_err(Failure::from)
+}
+
+pub(super) async fn leaves(agent: &Agent, connection: &mut Connection, params: Leaves) -> Result<Answer<LeavesPage>, Failure> {
+    let caller = connection.caller(agent)?;
+    if params.limit == 0 || params.limit > LEAVES_LEN_MAX {
+        return Err(Failure::new(ErrorKind::InvalidParams, format!("limit is 1 to {LEAVES_LEN_MAX}.")));
+    }
+    let (view, log, ..) = find(agent, &caller, params.vault.as_ref(), Operation::TrailRead, "audit.read").await?;
+    let store = agent.store.clone();
+    let leaves = blocking(move || store.readers().leaves(log, params.from, params.limit)).await?;
+    let size = view.heads.get(&log).map_or(0, |head| head.frontier.size());
+    Ok(LeavesPage { size, leaves: BASE64.encode(leaves.concat()) }.into())
+}
+
+pub(super) async fn checkpoint(
+    agent: &Agent,
+    connection: &mut Connection,
+    params: Checkpoint,
+) -> Result<Answer<CheckpointResult>, Failure> {
+    let caller = connection.caller(agent)?;
+    let (_, log, ..) = find(agent, &caller, params.vault.as_ref(), Operation::TrailRead, "audit.read").await?;
+    let signed = agent.checkpointer.sign(log).await.map_err(|error| unsigned(agent, &error))?;
+    Ok(CheckpointResult { checkpoint: signed.note, public_key: agent.checkpointer.key().spki_pem() }.into())
+}
+
+pub(super) async fn export(agent: &Agent, connection: &mut Connection, params: Export) -> Result<Answer<Exported>, Failure> {
+    let caller = connection.caller(agent)?;
+    let (view, log, ..) = find(agent, &caller, params.vault.as_ref(), Operation::TrailExport, "audit.export").await?;
+    let by = caller.clone();
+    agent.store.submit(move |tx| command::log_read(tx, &by, log, "audit.export")).await?;
+    // The export's pages are part of this export: they are not recorded as reads again.
+    connection.read.insert((log, agent.now().as_second().div_euclid(3600)));
+    let signed = agent.checkpointer.sign(log).await.map_err(|error| unsigned(agent, &error))?;
+    let store = agent.store.clone();
+    let kept = blocking(move || store.readers().checkpoints(log)).await?;
+    let older: Vec<String> = kept.into_iter().filter(|(size, _)| *size < signed.size).map(|(_, note)| note).collect();
+    Ok(Exported {
+        log: origin(&view, log).to_string(),
+        size: signed.size,
+        checkpoint: signed.note,
+        checkpoints: thinned(older),
+        public_key: agent.checkpointer.key().spki_pem(),
+    }
+    .into())
+}
+
+/// At most [`CHECKPOINTS_MAX`], evenly spread.
+fn thinned(notes: Vec<String>) -> Vec<String> {
+    let step = notes.len().div_ceil(CHECKPOINTS_MAX).max(1);
+    notes.into_iter().rev().step_by(step).collect::<Vec<_>>().into_iter().rev().collect()
+}
+
+fn unsigned(agent: &Agent, error: &CheckpointError) -> Failure {
+    match error {
+        CheckpointError::Keystore(error) => agent.token_failed(error),
+        CheckpointError::NoLog => Failure::not_found(),
+        other => {
+            tracing::error!(error = %other, "no checkpoint");
+            Failure::new(ErrorKind::AuditUnavailable, "The log could not be signed: see the agent's log.")
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! `code.*`: the life of a code. Look, compute in the token, commit, and only then open.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use strongroom_proto::error::{ErrorKind, Failure};
+use strongroom_proto::method::Receipt;
+use strongroom_proto::method::code::{Release, Released, Taken};
+use strongroom_proto::words::OtpKind;
+use zeroize::Zeroizing;
+
+use super::{Agent, Answer, Connection};
+use crate::access::Operation;
+use crate::commands::release::{self as command, Approved, Computed, Wanted};
+use crate::commands::{Caller, REASON_LEN_MAX, TICKET_LEN_MAX, check_text};
+use crate::keystore::{SealedSeed, SeedContext, VaultKey};
+use crate::otp::{Window, render, window_at};
+use crate::state::rows::Account;
+use crate::state::{LogId, State};
+use crate::store::durable::{Durable, SealedCode};
+
+/// A release that was not answered this long after its batch began is withheld: with several agents on one store it bounds
+/// how late a code can follow a revocation.
+const RELEASE_LIMIT: Duration = Duration::from_secs(2);
+
+pub(super) async fn release(
+    agent: &Agent,
+    connection: &mut Connection,
+    params: Release,
+) -> Result<Answer<Released>, Failure> {
+    let caller = connection.caller(agent)?;
+    check_text("reason", params.reason.as_deref().unwrap_or_default(), REASON_LEN_MAX)?;
+    check_text("ticket", params.ticket.as_deref().unwrap_or_default(), TICKET_LEN_MAX)?;
+
+    let view = agent.store.view();
+    let source = Source::find(&view, &caller, &params, agent.now());
+    let flight = agent.flights.depart(caller.identity());
+    let released = match source {
+        Some(source) if source.account.kind != OtpKind::Hotp => time_based(agent, &caller, params, source).await?,
+        // Refused at the commit, and recorded there; or HOTP, whose counter is drawn by the commit.
+        source => counter_based(agent, &caller, params, source).await?,
+    };
+    Ok(Answer { result: released, held: Some(Box::new(flight)) })
+}
+
+/// What the token needs. `None` if the caller may not have it: the commit says so once more and records it.
+struct Source {
+    account: Account,
+    context: SeedContext,
+    sealed: SealedSeed,
+    key: VaultKey,
+}
+
+impl Source {
+    fn find(view: &State, caller: &Caller, params: &Release, now: Timestamp) -> Option<Self> {
+        let vault = view.vault(&params.account.vault)?;
+        let account = view.account(vault.id, &params.account.account)?.clone();
+        caller.may_in(view, vault.id, Operation::CodeRelease(account.id), now).ok()?;
+        let sealed = view.seeds.get(&account.id)?.sealed.clone();
+        let key = view.vault_keys.get(&(vault.id, sealed.key_number))?.key.clone();
+        Some(Self { context: account.seed_context(view.org_id()), account, sealed, key })
+    }
+
+    /// Computes the code for a moving factor, sealed until its record is durable.
+    async fn compute(&self, agent: &Agent, moving_factor: u64) -> Result<SealedCode, Failure> {
+        let (key, context, sealed) = (self.key.clone(), self.context.clone(), self.sealed.clone());
+        let mac = agent.token(move |keystore| keystore.otp_mac(&key, &context, &sealed, moving_factor)).await?;
+        let code = render(&mac, self.account.kind, self.account.digits)
+            .map_err(|_| Failure::new(ErrorKind::Internal, "The account's parameters are out of range."))?;
+        Ok(SealedCode::new(self.account.id, moving_factor, code))
+    }
+}
+
+async fn time_based(agent: &Agent, caller: &Caller, params: Release, source: Source) -> Result<Released, Failure> {
+    let window = wait_for_window(agent, &source.account, params.min_remaining_s).await?;
+    let sealed = match source.compute(agent, window.counter).await {
+        Ok(sealed) => sealed,
+        Err(failure) => {
+            record_failure(agent, caller, &source.account, failure.kind).await;
+            return Err(failure);
+        }
+    };
+    let computed =
+        Computed { account: source.account.id, revision: source.account.revision, step: window.counter };
+    let address = params.account.clone();
+    let durable = approve(agent, caller, params, Some(computed), Some(&source.account)).await?;
+    let code = sealed.open(&durable).ok_or_else(mismatch)?;
+    let now = agent.now();
+    let (valid_from, valid_until) = bounds(&window)?;
+    let view = agent.store.view();
+    let (approved, receipt) = durable.into_parts();
+    Ok(Released {
+        account: address,
+        kind: source.account.kind,
+        code: Zeroizing::new(code.expose().to_owned()),
+        period_s: source.account.period_s,
+        valid_from: Some(valid_from),
+        valid_until: Some(valid_until),
+        remaining_ms: Some(u64::try_from(valid_until.duration_since(now).as_millis()).unwrap_or(0)),
+        counter: None,
+        window_taken_by: taken_by(&view, &approved),
+        receipt,
+    })
+}
+
+async fn counter_based(
+    agent: &Agent,
+    caller: &Caller,
+    params: Release,
+    source: Option<Source>,
+) -> Result<Released, Failure> {
+    let address = params.account.clone();
+    let durable = approve(agent, caller, params, None, source.as_ref().map(|source| &source.account)).await?;
+    // Approved although the look before saw no right: a grant came in between. The counter is spent, which is harmless.
+    let source = source.ok_or_else(|| Failure::new(ErrorKind::Conflict, "Your access changed just now; try again."))?;
+    let counter = durable.value().moving_factor;
+    let sealed = match source.compute(agent, counter).await {
+        Ok(sealed) => sealed,
+        Err(failure) => {
+            withhold(agent, caller, &source.account, durable.receipt(), "code.failed", failure.kind).await;
+            return Err(failure);
+        }
+    };
+    let code = sealed.open(&durable).ok_or_else(mismatch)?;
+    let (_, receipt) = durable.into_parts();
+    Ok(Released {
+        account: address,
+        kind: source.account.kind,
+        code: Zeroizing::new(code.expose().to_owned()),
+        period_s: 0,
+        valid_from: None,
+        valid_until: None,
+        remaining_ms: None,
+        counter: Some(counter),
+        window_taken_by: Vec::new(),
+        receipt,
+    })
+}
+
+/// Commits the release. A commit that took too long is withheld, and that is recorded too.
+async fn approve(
+    agent: &Agent,
+    caller: &Caller,
+    params: Release,
+    computed: Option<Computed>,
+    account: Option<&Account>,
+) -> Result<Durable<Approved>, Failure> {
+    let last = account.and_then(|account| agent.store.view().heads.get(&LogId::Vault(account.vault)).map(|head| head.last_ts));
+    let behind = last.map_or(0, |last| last.duration_since(agent.now()).as_secs().max(0));
+    let wanted = Wanted {
+        address: params.account,
+        reason: params.reason.filter(|reason| !reason.is_empty()),
+        ticket: params.ticket.filter(|ticket| !ticket.is_empty()),
+        computed,
+        clock_behind_s: u64::try_from(behind).unwrap_or(0),
+    };
+    let begun = Instant::now();
+    let by = caller.clone();
+    let durable = agent.store.submit(move |tx| command::release(tx, &by, &wanted)).await?;
+    if begun.elapsed() > RELEASE_LIMIT
+        && let Some(account) = account
+    {
+        withhold(agent, caller, account, durable.receipt(), "code.withheld", ErrorKind::StoreUnavailable).await;
+        return Err(Failure::new(ErrorKind::StoreUnavailable, "The store took too long, so the code was withheld; try again."));
+    }
+    Ok(durable)
+}
+
+async fn withhold(
+    agent: &Agent,
+    caller: &Caller,
+    account: &Account,
+    approved: &Receipt,
+    event: &'static str,
+    kind: ErrorKind,
+) {
+    let (caller, vault, approved) = (caller.clone(), account.vault, approved.clone());
+    let recorded = agent
+        .store
+        .submit(move |tx| command::withheld(tx, &caller, vault, &approved, event, kind.as_str()))
+        .await;
+    if let Err(refused) = recorded {
+        tracing::error!(?refused, "a withheld code was not recorded");
+    }
+}
+
+async fn record_failure(agent: &Agent, caller: &Caller, account: &Account, kind: ErrorKind) {
+    let (caller, account) = (caller.clone(), account.clone());
+    let recorded = agent.store.submit(move |tx| command::failed(tx, &caller, &account, kind.as_str())).await;
+    if let Err(refused) = recorded {
+        tracing::error!(?refused, "a failed release was not recorded");
+    }
+}
+
+/// The current window, or the next one if too little of this one is left.
+async fn wait_for_window(agent: &Agent, account: &Account, min_remaining_s: Option<u32>) -> Result<Window, Failure> {
+    let min = min_remaining_s.unwrap_or(0);
+    if min >= account.period_s {
+        return Err(Failure::new(
+            ErrorKind::InvalidParams,
+            format!("min_remaining_s must be below the period of {} s.", account.period_s),
+        ));
+    }
+    let clock = || window_at(u64::try_from(agent.now().as_second()).unwrap_or(0), account.period_s).map_err(out_of_range);
+    let window = clock()?;
+    let (_, until) = bounds(&window)?;
+    let remaining = Duration::try_from(until.duration_since(agent.now())).unwrap_or_default();
+    if remaining >= Duration::from_secs(u64::from(min)) {
+        return Ok(window);
+    }
+    tokio::time::sleep(remaining + Duration::from_millis(1)).await;
+    clock()
+}
+
+fn bounds(window: &Window) -> Result<(Timestamp, Timestamp), Failure> {
+    let at = |unix_s: u64| {
+        i64::try_from(unix_s).ok().and_then(|second| Timestamp::from_second(second).ok()).ok_or_else(|| {
+            Failure::new(ErrorKind::Internal, "The agent's clock is out of range.")
+        })
+    };
+    Ok((at(window.from_unix_s)?, at(window.until_unix_s)?))
+}
+
+fn taken_by(view: &State, approved: &Approved) -> Vec<Taken> {
+    let name = |id| view.identities.get(id).map(|identity| identity.names.slug.clone());
+    approved.taken_by.iter().filter_map(|(who, at)| Some(Taken { identity: name(who)?, at: *at })).collect()
+}
+
+fn out_of_range<E>(_: E) -> Failure {
+    Failure::new(ErrorKind::Internal, "The account's parameters are out of range.")
+}
+
+fn mismatch() -> Failure {
+    Failure::new(ErrorKind::Internal, "The record does not belong to this code, so it was wiped.")
+}

@@ -1,0 +1,73 @@
+//! `grant.*`.
+
+use strongroom_proto::error::Failure;
+use strongroom_proto::ids::GrantId;
+use strongroom_proto::method::Changed;
+use strongroom_proto::method::grant::{End, Give, Given, Item, List, ListResult};
+
+use super::{Agent, Answer, Connection};
+use crate::access::{Denial, Operation};
+use crate::commands::{REASON_LEN_MAX, TICKET_LEN_MAX, check_text, grant as command};
+use crate::state::State;
+use crate::state::rows::Grant;
+
+pub(super) async fn list(agent: &Agent, connection: &mut Connection, params: List) -> Result<Answer<ListResult>, Failure> {
+    let caller = connection.caller(agent)?;
+    let view = agent.store.view();
+    let now = agent.now();
+    if let Some(slug) = &params.vault {
+        let vault = view.vault(slug).ok_or_else(Failure::not_found)?;
+        let _terms = caller.may_in(&view, vault.id, Operation::VaultSee, now).map_err(Denial::failure)?;
+    }
+    let mut items: Vec<Item> = view
+        .grants_of
+        .keys()
+        .filter_map(|(_, _, id)| view.grants.get(id))
+        .filter(|grant| {
+            grant.identity == caller.identity()
+                || caller.may_in(&view, grant.vault, Operation::GrantSee, now).is_ok()
+        })
+        .filter_map(|grant| item(&view, grant))
+        .filter(|item| params.vault.as_ref().is_none_or(|vault| *vault == item.vault))
+        .filter(|item| params.identity.as_ref().is_none_or(|identity| *identity == item.identity))
+        .collect();
+    items.sort_by(|one, other| (&one.vault, &one.identity, one.grant).cmp(&(&other.vault, &other.identity, other.grant)));
+    Ok(ListResult { items }.into())
+}
+
+fn item(view: &State, grant: &Grant) -> Option<Item> {
+    let slug = |identity| view.identities.get(identity).map(|identity| identity.names.slug.clone());
+    let accounts = grant.accounts.as_ref().map(|accounts| {
+        accounts.iter().filter_map(|id| view.accounts.get(id)).map(|account| account.names.slug.clone()).collect()
+    });
+    Some(Item {
+        grant: grant.id,
+        vault: view.vaults.get(&grant.vault)?.names.slug.clone(),
+        identity: slug(&grant.identity)?,
+        role: grant.role,
+        accounts,
+        from: grant.from,
+        until: grant.until,
+        given_by: slug(&grant.given_by)?,
+    })
+}
+
+pub(super) async fn give(agent: &Agent, connection: &mut Connection, params: Give) -> Result<Answer<Given>, Failure> {
+    let caller = connection.caller(agent)?;
+    check_text("reason", params.reason.as_deref().unwrap_or_default(), REASON_LEN_MAX)?;
+    check_text("ticket", params.ticket.as_deref().unwrap_or_default(), TICKET_LEN_MAX)?;
+    let id = GrantId::random();
+    let durable = agent.store.submit(move |tx| command::give(tx, &caller, id, &params)).await?;
+    let (grant, receipt) = durable.into_parts();
+    Ok(Given { grant, receipt }.into())
+}
+
+pub(super) async fn end(agent: &Agent, connection: &mut Connection, params: End) -> Result<Answer<Changed>, Failure> {
+    let caller = connection.caller(agent)?;
+    check_text("reason", params.reason.as_deref().unwrap_or_default(), REASON_LEN_MAX)?;
+    let durable = agent
+        .store
+        .submit_urgent(move |tx| command::end(tx, &caller, params.grant, params.reason.as_deref()))
+        .await?;
+    Ok(Changed { receipt: durable.into_parts().1 }.into())
+}

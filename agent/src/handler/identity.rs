@@ -1,0 +1,169 @@
+//! `identity.*`.
+
+use std::time::Duration;
+
+use strongroom_proto::error::{ErrorKind, Failure};
+use strongroom_proto::ids::IdentityId;
+use strongroom_proto::method::Changed;
+use strongroom_proto::method::identity as wire;
+use strongroom_proto::words::OrgRole;
+
+use super::{Agent, Answer, Connection};
+use crate::access::Operation;
+use crate::commands::identity::{self as command, NewIdentity};
+use crate::commands::{Caller, NAME_LEN_MAX, REASON_LEN_MAX, check_some_text, session};
+use crate::identity::EnrolmentKey;
+use crate::state::State;
+use crate::state::rows::{Identity, IdentityNames, Key, KeyNames};
+
+/// Longest wait for replies in flight: the socket layer gives a peer 2 s to read.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// Longest comment of a key that is kept, in bytes.
+const COMMENT_LEN_MAX: usize = 200;
+
+pub(super) async fn list(
+    agent: &Agent,
+    connection: &mut Connection,
+    _: wire::List,
+) -> Result<Answer<wire::ListResult>, Failure> {
+    let caller = connection.caller(agent)?;
+    let view = agent.store.view();
+    let now = agent.now();
+    let all = caller.may(&view, Operation::IdentitySeeAll, now).is_ok();
+    // A manager sees those who hold something in the manager's vaults.
+    let shares_a_vault = |identity: &Identity| {
+        view.grants_of(identity.id).any(|grant| caller.may_in(&view, grant.vault, Operation::GrantSee, now).is_ok())
+    };
+    let items = view
+        .identity_slugs
+        .values()
+        .filter_map(|id| view.identities.get(id))
+        .filter(|identity| all || identity.id == caller.identity() || shares_a_vault(identity))
+        .map(|identity| item(&view, identity))
+        .collect();
+    Ok(wire::ListResult { items }.into())
+}
+
+fn item(view: &State, identity: &Identity) -> wire::Item {
+    let keys = view.keys_of(identity.id).map(|key| wire::Key {
+        fingerprint: key.fingerprint.clone(),
+        algorithm: key.algorithm.clone(),
+        comment: key.names.comment.clone(),
+        added_at: key.added_at,
+        active: key.active,
+    });
+    wire::Item {
+        identity: identity.names.slug.clone(),
+        id: identity.id,
+        name: identity.names.name.clone(),
+        kind: identity.kind,
+        status: identity.status,
+        roles: identity.roles.clone(),
+        keys: keys.collect(),
+        last_login: view.logins.get(&identity.id).map(|login| login.at),
+    }
+}
+
+/// Reads a public key into a row. The owner and the time are set at the commit.
+pub(crate) fn key_row(line: &str) -> Result<Key, Failure> {
+    let key = EnrolmentKey::parse(line)
+        .map_err(|refusal| Failure::new(ErrorKind::InvalidParams, format!("public_key: {refusal}.")))?;
+    let comment: String = key.comment.chars().filter(|character| !character.is_control()).collect();
+    Ok(Key {
+        fingerprint: key.fingerprint,
+        identity: IdentityId::from_uuid(uuid::Uuid::nil()),
+        public_key: key.openssh,
+        algorithm: key.algorithm,
+        active: true,
+        attested: false,
+        added_at: jiff::Timestamp::UNIX_EPOCH,
+        names: KeyNames { comment: comment.chars().take(COMMENT_LEN_MAX / 4).collect() },
+    })
+}
+
+pub(super) async fn enrol(
+    agent: &Agent,
+    connection: &mut Connection,
+    params: wire::Enrol,
+) -> Result<Answer<wire::Enrolled>, Failure> {
+    let caller = connection.caller(agent)?;
+    check_some_text("name", &params.name, NAME_LEN_MAX)?;
+    let key = key_row(&params.public_key)?;
+    let fingerprint = key.fingerprint.clone();
+    let mut roles: Vec<OrgRole> = params.roles;
+    roles.sort_unstable();
+    roles.dedup();
+    let new = NewIdentity {
+        id: IdentityId::random(),
+        names: IdentityNames { slug: params.identity, name: params.name },
+        kind: params.kind,
+        roles,
+        key,
+    };
+    let durable = agent.store.submit(move |tx| command::enrol(tx, &caller, &new)).await?;
+    let (id, receipt) = durable.into_parts();
+    Ok(wire::Enrolled { id, fingerprint, receipt }.into())
+}
+
+pub(super) async fn key_add(
+    agent: &Agent,
+    connection: &mut Connection,
+    params: wire::KeyAdd,
+) -> Result<Answer<wire::KeyAdded>, Failure> {
+    let caller = connection.caller(agent)?;
+    let key = key_row(&params.public_key)?;
+    let fingerprint = key.fingerprint.clone();
+    let durable = agent.store.submit(move |tx| command::key_add(tx, &caller, &params.identity, &key)).await?;
+    Ok(wire::KeyAdded { fingerprint, receipt: durable.into_parts().1 }.into())
+}
+
+pub(super) async fn key_remove(
+    agent: &Agent,
+    connection: &mut Connection,
+    params: wire::KeyRemove,
+) -> Result<Answer<Changed>, Failure> {
+    let caller = connection.caller(agent)?;
+    let fingerprint = params.fingerprint.clone();
+    let durable = agent
+        .store
+        .submit_urgent(move |tx| command::key_remove(tx, &caller, &params.identity, &params.fingerprint))
+        .await?;
+    for ended in agent.sessions.end_where(|session| session.key == fingerprint) {
+        let ended = Caller { actor: ended.actor(), from: ended.from };
+        let recorded = agent.store.submit(move |tx| session::ended(tx, &ended, "key removed")).await;
+        if let Err(refused) = recorded {
+            tracing::error!(?refused, "the end of a session was not recorded");
+        }
+    }
+    Ok(Changed { receipt: durable.into_parts().1 }.into())
+}
+
+pub(super) async fn revoke(
+    agent: &Agent,
+    connection: &mut Connection,
+    params: wire::Revoke,
+) -> Result<Answer<wire::Revoked>, Failure> {
+    let caller = connection.caller(agent)?;
+    check_some_text("reason", &params.reason, REASON_LEN_MAX)?;
+    let durable = agent
+        .store
+        .submit_urgent(move |tx| command::revoke(tx, &caller, &params.identity, &params.reason))
+        .await?;
+    let (ended, receipt) = durable.into_parts();
+    // From here on nothing new is committed for this identity. What was committed before is drained: connections close,
+    // so unwritten replies are dropped, and written ones are waited for until the peer has read them.
+    let sessions = agent.sessions.end_where(|session| session.identity == ended.identity);
+    let drained = agent.flights.drained(ended.identity, DRAIN_LIMIT).await;
+    if !drained {
+        tracing::error!("a reply to a revoked identity did not land in time");
+    }
+    let count = sessions.len() as u64;
+    for session in sessions {
+        let over = Caller { actor: session.actor(), from: session.from };
+        let recorded = agent.store.submit(move |tx| session::ended(tx, &over, "identity revoked")).await;
+        if let Err(refused) = recorded {
+            tracing::error!(?refused, "the end of a session was not recorded");
+        }
+    }
+    Ok(wire::Revoked { sessions: count, grants: ended.grants, vaults: ended.vaults, receipt }.into())
+}

@@ -1,0 +1,229 @@
+//! Calls: who may make them, what they read and what they submit. One thin file per method family.
+
+mod account;
+mod agent;
+mod audit;
+mod code;
+mod connection;
+mod grant;
+mod identity;
+mod session;
+mod vault;
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use strongroom_proto::error::{ErrorKind, Failure};
+use strongroom_proto::ids::Instance;
+use strongroom_proto::method::Method;
+use strongroom_proto::rpc::{Id, Outcome, RESPONSE_LEN_MAX, Request, Response, Version};
+use strongroom_proto::{method, words::Scheme};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+pub use self::connection::Connection;
+use crate::audit::checkpointer::Checkpointer;
+use crate::identity::{AgentProof, Throttle};
+use crate::keystore::{ErrorClass, Keystore, KeystoreError, Lane};
+use crate::server::{Peer, Reply, Service};
+use crate::session::flights::Flights;
+use crate::session::registry::Registry;
+use crate::store::sqlite::{Clock, Store};
+
+/// How long one operation of the token may take before the caller is told that it does not answer.
+const TOKEN_DEADLINE: Duration = Duration::from_secs(2);
+
+/// A running agent: what all calls share. The assembly in [`crate::run`] is the only place that makes one.
+pub struct Agent {
+    /// Durable state.
+    pub store: Store,
+    /// The token.
+    pub lane: Arc<Lane>,
+    /// Signs checkpoints.
+    pub checkpointer: Arc<Checkpointer>,
+    /// Proves this agent to clients.
+    pub proof: AgentProof,
+    /// Slows down failed logins.
+    pub throttle: Mutex<Throttle>,
+    /// Who is connected.
+    pub sessions: Registry,
+    /// Replies that carry a code.
+    pub flights: Flights,
+    /// This run.
+    pub instance: Instance,
+    /// Since when.
+    pub started_at: Timestamp,
+    /// The wall clock.
+    pub clock: Clock,
+    /// How seeds of new vaults are sealed when nobody says.
+    pub default_scheme: Scheme,
+    /// Whether the token answers.
+    pub token_ok: AtomicBool,
+    /// Rung when the token did not answer.
+    pub token_trouble: Notify,
+}
+
+/// What a call gave.
+struct Answer<R> {
+    result: R,
+    /// Dropped once the peer has read the reply.
+    held: Option<Box<dyn Send>>,
+}
+
+impl<R> From<R> for Answer<R> {
+    fn from(result: R) -> Self {
+        Self { result, held: None }
+    }
+}
+
+impl Agent {
+    /// Runs an operation on the token. Trouble wakes the watch that reopens it.
+    async fn token<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&dyn Keystore) -> Result<T, KeystoreError> + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.lane.run(TOKEN_DEADLINE, operation).await.map_err(|error| self.token_failed(&error))
+    }
+
+    fn token_failed(&self, error: &KeystoreError) -> Failure {
+        tracing::error!(%error, "token");
+        match error.class() {
+            ErrorClass::Busy => Failure::new(ErrorKind::RateLimited, "The token has too much to do just now; try again."),
+            ErrorClass::Budget => Failure::new(ErrorKind::Conflict, "The token has no room for another vault key."),
+            ErrorClass::Data => {
+                Failure::new(ErrorKind::Internal, "The sealed seed does not belong to this account: an operator must look.")
+            }
+            ErrorClass::Usage => Failure::new(ErrorKind::Internal, "The token refused the operation: see the agent's log."),
+            _ => {
+                self.token_ok.store(false, Ordering::Relaxed);
+                self.token_trouble.notify_one();
+                Failure::new(ErrorKind::HsmUnavailable, "The token does not answer; lists and logs still work.")
+            }
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+}
+
+/// Matches the method's name, reads its parameters, runs it, writes the answer.
+macro_rules! dispatch {
+    ($agent:ident, $connection:ident, $request:ident, { $($params:ty => $call:expr,)+ }) => {
+        match $request.method.as_str() {
+            $(<$params>::NAME => {
+                let id = $request.id;
+                match read_params::<$params>($request.params) {
+                    Ok(params) => {
+                        #[allow(clippy::redundant_closure_call, reason = "the table below reads as one line a method")]
+                        let answer: Result<Answer<<$params as Method>::Result>, Failure> =
+                            ($call)($agent, $connection, params).await;
+                        reply(id, answer)
+                    }
+                    Err(failure) => refusal(id, failure),
+                }
+            })+
+            _ => refusal($request.id, Failure::new(ErrorKind::InvalidParams, "There is no such method.")),
+        }
+    };
+}
+
+impl Service for Agent {
+    type Connection = Connection;
+
+    fn open(&self, peer: Peer, close: CancellationToken) -> Connection {
+        Connection::new(peer, close)
+    }
+
+    async fn call(&self, connection: &mut Connection, request: Request) -> Reply {
+        let agent = self;
+        dispatch!(agent, connection, request, {
+            method::session::Open => session::open,
+            method::session::Prove => session::prove,
+            method::session::Whoami => session::whoami,
+            method::session::List => session::list,
+            method::session::End => session::end,
+            method::vault::List => vault::list,
+            method::vault::Create => vault::create,
+            method::vault::Rename => vault::rename,
+            method::vault::Freeze => vault::freeze,
+            method::vault::Thaw => vault::thaw,
+            method::account::List => account::list,
+            method::account::Show => account::show,
+            method::account::ImportBegin => account::import_begin,
+            method::account::ImportRows => account::import_rows,
+            method::account::ImportCommit => account::import_commit,
+            method::account::Remove => account::remove,
+            method::code::Release => code::release,
+            method::grant::List => grant::list,
+            method::grant::Give => grant::give,
+            method::grant::End => grant::end,
+            method::identity::List => identity::list,
+            method::identity::Enrol => identity::enrol,
+            method::identity::KeyAdd => identity::key_add,
+            method::identity::KeyRemove => identity::key_remove,
+            method::identity::Revoke => identity::revoke,
+            method::audit::Read => audit::read,
+            method::audit::Leaves => audit::leaves,
+            method::audit::Checkpoint => audit::checkpoint,
+            method::audit::Export => audit::export,
+            method::agent::Status => agent::status,
+        })
+    }
+
+    async fn closed(&self, connection: Connection) {
+        session::closed(self, connection).await;
+    }
+}
+
+fn read_params<P: DeserializeOwned>(params: serde_json::Value) -> Result<P, Failure> {
+    let params = if params.is_null() { serde_json::Value::Object(serde_json::Map::new()) } else { params };
+    // serde's own text may quote what was sent; only its first words are kept out of harm's way: no seed has a field name.
+    serde_json::from_value(params).map_err(|error| {
+        let text = error.to_string();
+        let harmless = text.starts_with("missing field") || text.starts_with("unknown field");
+        let reason = if harmless { text.chars().take(120).collect() } else { "a field has the wrong type or form".to_owned() };
+        Failure::new(ErrorKind::InvalidParams, format!("The parameters do not fit: {reason}."))
+    })
+}
+
+fn reply<R: Serialize>(id: Id, answer: Result<Answer<R>, Failure>) -> Reply {
+    match answer {
+        Ok(Answer { result, held }) => match write(&Response { jsonrpc: Version::Two, id: id.clone(), outcome: Outcome::Result(result) }) {
+            Ok(frame) => Reply { frame, held, end: false },
+            Err(failure) => refusal(id, failure),
+        },
+        Err(failure) => refusal(id, failure),
+    }
+}
+
+fn refusal(id: Id, failure: Failure) -> Reply {
+    let response: Response<()> = Response { jsonrpc: Version::Two, id, outcome: Outcome::Error(failure.into()) };
+    let frame = write(&response).unwrap_or_else(|_| {
+        Zeroizing::new(
+            r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"The answer could not be written.","data":{"kind":"internal"}}}"#
+                .to_owned(),
+        )
+    });
+    Reply { frame, held: None, end: false }
+}
+
+/// Writes a response into memory that is wiped: it may hold a code.
+fn write<R: Serialize>(response: &Response<R>) -> Result<Zeroizing<String>, Failure> {
+    // Large enough for every answer with a code, so that growing leaves no copy of it behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
+    serde_json::to_writer(&mut *bytes, response)
+        .map_err(|_| Failure::new(ErrorKind::Internal, "The answer could not be written."))?;
+    if bytes.len() > RESPONSE_LEN_MAX {
+        return Err(Failure::new(ErrorKind::TooLarge, "The answer is longer than a frame; ask for less."));
+    }
+    String::from_utf8(std::mem::take(&mut *bytes))
+        .map(Zeroizing::new)
+        .map_err(|_| Failure::new(ErrorKind::Internal, "The answer could not be written."))
+}

@@ -1,0 +1,160 @@
+//! The assembly: the only place that names the concrete keystore and store, and starts the parts of a running agent.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use jiff::Timestamp;
+use strongroom_proto::agent_key::AgentKey;
+use strongroom_proto::ids::Instance;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::audit::anchor::Anchors;
+use crate::audit::checkpointer::Checkpointer;
+use crate::commands::organisation;
+use crate::config::Config;
+use crate::handler::Agent;
+use crate::identity::{AgentProof, Throttle};
+use crate::keystore::pkcs11::Pkcs11Keystore;
+use crate::keystore::{ErrorClass, Keystore, Lane, LaneConfig};
+use crate::server::{BoundListener, serve};
+use crate::session::flights::Flights;
+use crate::session::registry::Registry;
+use crate::store::sealer::Sealer;
+use crate::store::sqlite::{Clock, Store, StoreFile};
+
+/// How often the token has to prove that it works.
+const HEALTH_EVERY: Duration = Duration::from_secs(10);
+/// First and longest pause between attempts to reopen a token that is away.
+const REOPEN_PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+
+/// Opens token and store, without serving.
+///
+/// # Errors
+/// Whatever keeps the agent from starting, with its remedy.
+pub fn open(config: &Config, instance: Instance, clock: Clock) -> anyhow::Result<(Arc<Pkcs11Keystore>, Store, Anchors)> {
+    // The store first: its lock tells at once that another agent is running, before a PIN is presented.
+    let file = StoreFile::open(&config.store_path())?;
+    let meta = file.meta()?;
+    let pin = config.pin_source().read().context("the PIN cannot be read")?;
+    let keystore = Arc::new(Pkcs11Keystore::open(&config.token_config(), &pin).context("the token cannot be opened")?);
+    drop(pin);
+    if keystore.token().as_str() != meta.token {
+        bail!("this is the token {}, but the store was made with {}", keystore.token().as_str(), meta.token);
+    }
+    let keys = keystore
+        .open_store_keys(meta.org, &meta.sealed_store_keys)
+        .context("the store keys cannot be opened with this token")?;
+    let anchors = Anchors::read(&config.anchor_path())?;
+    let store = Store::start(file, Sealer::new(meta.org, keys), instance, clock, &anchors)?;
+    Ok((keystore, store, anchors))
+}
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// Whatever keeps the agent from starting or serving, with its remedy.
+pub async fn run(config: &Config, stop: CancellationToken) -> anyhow::Result<()> {
+    let instance = Instance::random();
+    let clock: Clock = Arc::new(Timestamp::now);
+    let bound = BoundListener::bind(&config.socket)?;
+    let (keystore, store, anchors) = {
+        let (config, clock) = (config.clone(), Arc::clone(&clock));
+        tokio::task::spawn_blocking(move || open(&config, instance, clock)).await??
+    };
+    let key = AgentKey::from_point(keystore.identity_key()).context("the agent identity key is malformed")?;
+    if store.view().org.agent_key != key.openssh() {
+        bail!("the agent identity key in the token is not the one that this organisation was founded with");
+    }
+    let lane = Arc::new(Lane::start(Arc::clone(&keystore) as Arc<dyn Keystore>, LaneConfig::default())?);
+    let signer = Arc::clone(&keystore);
+    let proof = AgentProof::new(keystore.identity_key(), move |digest| signer.sign(digest), instance, clock())?;
+    let checkpointer = Arc::new(Checkpointer::new(store.clone(), Arc::clone(&lane), key, anchors));
+    let agent = Arc::new(Agent {
+        store: store.clone(),
+        lane,
+        checkpointer: Arc::clone(&checkpointer),
+        proof,
+        throttle: Mutex::new(Throttle::default()),
+        sessions: Registry::default(),
+        flights: Flights::default(),
+        instance,
+        started_at: clock(),
+        clock,
+        default_scheme: config.default_scheme,
+        token_ok: AtomicBool::new(true),
+        token_trouble: Notify::new(),
+    });
+
+    let token = keystore.token().as_str().to_owned();
+    let started = store.submit(move |tx| organisation::started(tx, env!("CARGO_PKG_VERSION"), &token)).await;
+    if let Err(refused) = started {
+        // A sealed org log: serve status and refusals, so that people are told why.
+        tracing::error!(?refused, "the start could not be recorded: nothing will be released");
+    }
+    let background = CancellationToken::new();
+    let signing = tokio::spawn(Arc::clone(&checkpointer).run(config.cadence(), background.clone()));
+    let watching = tokio::spawn(watch_token(Arc::clone(&agent), background.clone()));
+    tracing::info!(socket = %config.socket.display(), %instance, "ready");
+    crate::os::notify_ready();
+
+    let served = serve(bound, Arc::clone(&agent), stop, config.server_limits()).await;
+
+    if let Err(refused) = store.submit(organisation::stopped).await {
+        tracing::error!(?refused, "the stop could not be recorded");
+    }
+    background.cancel();
+    let _ = tokio::join!(signing, watching);
+    store.close().await;
+    served.context("the listener failed")
+}
+
+/// Asks the token for a canary operation now and then, and reopens it with growing pauses while it is away.
+async fn watch_token(agent: Arc<Agent>, stop: CancellationToken) {
+    let deadline = Duration::from_secs(5);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(HEALTH_EVERY) => {}
+            () = agent.token_trouble.notified() => {}
+        }
+        if let Err(error) = agent.proof.renew_if_due((agent.clock)()) {
+            tracing::warn!(%error, "the endorsement was not renewed");
+        }
+        let mut pause = REOPEN_PAUSES.0;
+        loop {
+            let health = agent.lane.run(deadline, |keystore| keystore.health()).await;
+            let was_ok = agent.token_ok.swap(health.is_ok(), Ordering::Relaxed);
+            let Err(error) = health else {
+                if !was_ok {
+                    tracing::info!("the token answers again");
+                }
+                break;
+            };
+            tracing::error!(%error, class = ?error.class(), "the token does not answer");
+            if matches!(error.class(), ErrorClass::Pin) {
+                // Never a second attempt by itself: three wrong ones lock most tokens for good.
+                break;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(REOPEN_PAUSES.1);
+            if let Err(error) = agent.lane.run(deadline, |keystore| keystore.reopen()).await {
+                tracing::error!(%error, "the token could not be reopened");
+            }
+        }
+    }
+}
+
+/// Reads the configuration and says where it was looked for.
+///
+/// # Errors
+/// As [`Config::read`].
+pub fn read_config(path: &Path) -> anyhow::Result<Config> {
+    Config::read(path).with_context(|| "give another file with --config, or start from hsm-config/agent.example.toml")
+}
