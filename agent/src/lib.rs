@@ -1,1 +1,3 @@
 //! Strongroom agent.
+
+pub mod identity;
