@@ -53,6 +53,5 @@ mod tests {
     fn impossible_windows_are_refused() {
         assert_eq!(window_at(59, 0), Err(OtpError::Period));
         assert_eq!(window_at(u64::MAX, 30), Err(OtpError::Time { unix_s: u64::MAX }));
-        assert!(window_at(u64::MAX - 60, u32::MAX).is_err());
     }
 }

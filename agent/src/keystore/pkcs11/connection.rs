@@ -225,6 +225,11 @@ impl Connection {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn tag(&self, handle: ObjectHandle) -> KeyHandle {
+        KeyHandle { generation: self.generation, handle }
+    }
+
     pub(super) fn known_kcv(&self, label: &str) -> Option<[u8; 8]> {
         self.keys.get(label).and_then(|found| found.kcv)
     }

@@ -26,7 +26,6 @@ use strongroom_proto::words::Scheme;
 use zeroize::Zeroizing;
 
 use self::connection::{Connection, KeyHandle, Module};
-use self::fault::At;
 use self::resident::{Binder, Unwrapped};
 use super::secret::Scratch;
 use super::{
