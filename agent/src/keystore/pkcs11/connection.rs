@@ -11,7 +11,7 @@ use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
-use cryptoki::session::{Session, UserType};
+use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::slot::Slot;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
@@ -100,8 +100,14 @@ pub(super) struct Sessions {
     work: Session,
 }
 
+/// How often this process presented a PIN.
+#[cfg(test)]
+pub(super) static PINS_PRESENTED: AtomicU64 = AtomicU64::new(0);
+
 /// Presents the PIN once. "Already logged in" is success: the login belongs to the process.
 fn present_pin(session: &Session, pin: &SecretString, operation: Operation) -> Result<(), KeystoreError> {
+    #[cfg(test)]
+    PINS_PRESENTED.fetch_add(1, Ordering::Relaxed);
     match session.login(UserType::User, Some(pin)) {
         Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
         Err(error) => Err(error).at(operation),
@@ -150,6 +156,12 @@ impl Connection {
             tracing::debug!(cause = %error, "an ended session could not be closed");
         }
         Ok(())
+    }
+
+    /// Whether the token says that this process is logged out. (Its word for being logged in proves nothing.)
+    pub(super) fn is_logged_out(&self) -> bool {
+        let info = self.sessions.parked.get_session_info();
+        info.is_ok_and(|info| matches!(info.session_state(), SessionState::RoPublic | SessionState::RwPublic))
     }
 
     /// Logs in again; all handles of the earlier login are dead.
@@ -228,6 +240,13 @@ impl Connection {
     #[cfg(test)]
     pub(super) fn tag(&self, handle: ObjectHandle) -> KeyHandle {
         KeyHandle { generation: self.generation, handle }
+    }
+
+    /// Makes one label lead to another key's object, as an aliased handle would.
+    #[cfg(test)]
+    pub(super) fn alias(&mut self, label: &str, other: &str) {
+        let wrong = self.keys[other].key;
+        self.keys.insert(label.into(), Found { key: wrong, kcv: None, ambiguous: false });
     }
 
     pub(super) fn known_kcv(&self, label: &str) -> Option<[u8; 8]> {
