@@ -47,11 +47,8 @@ pub(super) struct Module(Pkcs11);
 impl Module {
     /// Loads and initialises the module. Only one keystore per process may: login state is the process's.
     pub(super) fn initialise(config: &TokenConfig, operation: Operation) -> Result<Self, KeystoreError> {
-        let unusable = |reason: String| KeystoreError::Module {
-            operation,
-            module: config.module.display().to_string(),
-            reason,
-        };
+        let unusable =
+            |reason: String| KeystoreError::Module { operation, module: config.module.display().to_string(), reason };
         let context = Pkcs11::new(&config.module).map_err(|error| unusable(error.to_string()))?;
         match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
             Ok(()) => Ok(Self(context)),
@@ -79,7 +76,12 @@ impl Module {
         }
     }
 
-    pub(super) fn log_in(&self, slot: Slot, pin: &SecretString, operation: Operation) -> Result<Sessions, KeystoreError> {
+    pub(super) fn log_in(
+        &self,
+        slot: Slot,
+        pin: &SecretString,
+        operation: Operation,
+    ) -> Result<Sessions, KeystoreError> {
         let parked = self.0.open_ro_session_no_drop(slot).at(operation)?;
         present_pin(&parked, pin, operation)?;
         Ok(Sessions { work: self.0.open_ro_session_no_drop(slot).at(operation)?, parked })
@@ -190,10 +192,11 @@ impl Connection {
             return Ok(());
         };
         let key = KeyHandle { generation: self.generation, handle };
-        self.keys
-            .entry(label)
-            .and_modify(|found| found.ambiguous |= found.key != key)
-            .or_insert(Found { key, kcv: None, ambiguous: false });
+        self.keys.entry(label).and_modify(|found| found.ambiguous |= found.key != key).or_insert(Found {
+            key,
+            kcv: None,
+            ambiguous: false,
+        });
         Ok(())
     }
 
