@@ -60,13 +60,16 @@ pub(crate) fn with_token(test: &str, body: impl FnOnce(&TestToken)) {
     let tokens = folder.path().join("tokens");
     std::fs::create_dir(&tokens).unwrap();
     std::fs::write(&conf, format!("directories.tokendir = {}\nlog.level = ERROR\n", tokens.display())).unwrap();
-    run(Command::new("softhsm2-util").env("SOFTHSM2_CONF", &conf).args(["--init-token", "--free", "--label", LABEL]).args(
-        ["--so-pin", "so-pin-77120", "--pin", PIN],
-    ));
-    run(Command::new(std::env::current_exe().unwrap())
+    run(Command::new("softhsm2-util")
         .env("SOFTHSM2_CONF", &conf)
-        .env(FOLDER, folder.path())
-        .args([test, "--exact", "--nocapture", "--include-ignored"]));
+        .args(["--init-token", "--free", "--label", LABEL])
+        .args(["--so-pin", "so-pin-77120", "--pin", PIN]));
+    run(Command::new(std::env::current_exe().unwrap()).env("SOFTHSM2_CONF", &conf).env(FOLDER, folder.path()).args([
+        test,
+        "--exact",
+        "--nocapture",
+        "--include-ignored",
+    ]));
 }
 
 fn run(command: &mut Command) {

@@ -137,3 +137,127 @@ fn work(thread: usize, keystore: &dyn Keystore, jobs: &Mutex<Receiver<Job>>, wat
         started_us.store(0, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::mpsc::{Sender, channel};
+
+    use strongroom_proto::ids::{OrgId, VaultId};
+    use strongroom_proto::words::Scheme;
+
+    use super::*;
+    use crate::keystore::{ErrorClass, OtpMac, SealedSeed, Seed, SeedContext, StoreKeys, TokenId, VaultKey};
+
+    /// The lane never looks inside: a keystore whose only working call counts stands for all.
+    struct Counter(TokenId, AtomicUsize);
+
+    #[rustfmt::skip]
+    impl Keystore for Counter {
+        fn token(&self) -> &TokenId { &self.0 }
+        fn create_vault_key(&self, _: VaultId, _: u32, _: Scheme) -> Result<VaultKey, KeystoreError> { unreachable!() }
+        fn destroy_vault_key(&self, _: &VaultKey) -> Result<(), KeystoreError> { unreachable!() }
+        fn seal(&self, _: &VaultKey, _: &SeedContext, _: &Seed) -> Result<SealedSeed, KeystoreError> { unreachable!() }
+        fn otp_mac(&self, _: &VaultKey, _: &SeedContext, _: &SealedSeed, _: u64) -> Result<OtpMac, KeystoreError> { unreachable!() }
+        fn identity_key(&self) -> &[u8] { &[] }
+        fn sign(&self, _: &[u8; 32]) -> Result<[u8; 64], KeystoreError> { unreachable!() }
+        fn seal_store_keys(&self, _: OrgId, _: &StoreKeys) -> Result<Vec<u8>, KeystoreError> { unreachable!() }
+        fn open_store_keys(&self, _: OrgId, _: &[u8]) -> Result<StoreKeys, KeystoreError> { unreachable!() }
+        fn health(&self) -> Result<(), KeystoreError> { self.1.fetch_add(1, Ordering::Relaxed); Ok(()) }
+        fn reopen(&self) -> Result<(), KeystoreError> { unreachable!() }
+    }
+
+    fn lane(config: LaneConfig) -> (Arc<Counter>, Arc<Lane>) {
+        let counter = Arc::new(Counter(TokenId::new("0/test"), AtomicUsize::new(0)));
+        let keystore: Arc<dyn Keystore> = counter.clone();
+        (counter, Arc::new(Lane::start(keystore, config).unwrap()))
+    }
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// A call that is running until the returned sender is used or dropped.
+    async fn block(lane: &Arc<Lane>, deadline: Duration) -> (Sender<()>, tokio::task::JoinHandle<ErrorClass>) {
+        let (release, wait) = channel::<()>();
+        let (running, started) = oneshot::channel();
+        let lane = Arc::clone(lane);
+        let call = tokio::spawn(async move {
+            let result = lane.run(deadline, move |_| {
+                let _heard = running.send(());
+                let _released = wait.recv();
+                Ok(())
+            });
+            result.await.err().map_or(ErrorClass::Usage, |error| error.class())
+        });
+        started.await.unwrap();
+        (release, call)
+    }
+
+    async fn class_of(lane: &Lane, deadline: Duration) -> Option<ErrorClass> {
+        lane.run(deadline, |keystore| keystore.health()).await.err().map(|error| error.class())
+    }
+
+    #[tokio::test]
+    async fn calls_run_and_their_results_come_back() {
+        let (counter, lane) = lane(LaneConfig { threads: 2, ..LaneConfig::default() });
+        for _ in 0..100 {
+            assert_eq!(class_of(&lane, LONG).await, None);
+        }
+        assert_eq!(counter.1.load(Ordering::Relaxed), 100);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_at_once() {
+        let (_, lane) = lane(LaneConfig { queue_len: 1, ..LaneConfig::default() });
+        let (release, _call) = block(&lane, LONG).await;
+        let queued = tokio::spawn({
+            let lane = Arc::clone(&lane);
+            async move { class_of(&lane, LONG).await }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(class_of(&lane, LONG).await, Some(ErrorClass::Busy));
+        drop(release);
+        assert_eq!(queued.await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_call_whose_deadline_passed_in_the_queue_is_never_made() {
+        let (counter, lane) = lane(LaneConfig::default());
+        let (release, _call) = block(&lane, LONG).await;
+        assert_eq!(class_of(&lane, Duration::from_millis(5)).await, Some(ErrorClass::Deadline));
+        drop(release);
+        assert_eq!(class_of(&lane, LONG).await, None);
+        assert_eq!(counter.1.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_hung_call_makes_the_lane_fail_fast_until_it_returns() {
+        let (_, lane) = lane(LaneConfig { hung_after: Duration::from_millis(20), ..LaneConfig::default() });
+        let (release, call) = block(&lane, Duration::from_millis(40)).await;
+        assert_eq!(call.await.unwrap(), ErrorClass::Hung);
+        let began = Instant::now();
+        assert_eq!(class_of(&lane, LONG).await, Some(ErrorClass::Hung));
+        assert!(began.elapsed() < Duration::from_secs(1) && lane.is_hung());
+        drop(release);
+        while lane.is_hung() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(class_of(&lane, LONG).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_second_thread_serves_while_one_hangs() {
+        let config = LaneConfig { threads: 2, hung_after: Duration::from_millis(1), ..LaneConfig::default() };
+        let (_, lane) = lane(config);
+        let (_release, _call) = block(&lane, LONG).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert_eq!(class_of(&lane, LONG).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_its_call_and_not_the_lane() {
+        let (_, lane) = lane(LaneConfig::default());
+        let broken = lane.run::<()>(LONG, |_| panic!("a bug")).await.unwrap_err();
+        assert_eq!(broken.class(), ErrorClass::Device);
+        assert_eq!(class_of(&lane, LONG).await, None);
+    }
+}

@@ -9,7 +9,7 @@ mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod lane;
-mod os;
+pub(crate) mod os;
 pub mod pkcs11;
 mod sealed;
 mod secret;

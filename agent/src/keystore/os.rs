@@ -1,5 +1,5 @@
-//! The two calls to the operating system that the keystore needs and the standard library lacks.
-#![allow(unsafe_code, reason = "mlock, madvise and syncfs have no safe counterpart in the standard library")]
+//! The calls to the operating system that the keystore and its PIN need and the standard library lacks.
+#![allow(unsafe_code, reason = "mlock, madvise, syncfs and geteuid have no safe counterpart in the standard library")]
 
 use std::fs::File;
 use std::io;
@@ -55,6 +55,12 @@ impl Drop for LockedPage {
             libc::madvise(address.cast_mut(), PAGE_LEN, libc::MADV_DODUMP);
         }
     }
+}
+
+/// The user whose rights this process has.
+pub(crate) fn effective_user() -> u32 {
+    // SAFETY: takes nothing, cannot fail (POSIX.1-2017, geteuid).
+    unsafe { libc::geteuid() }
 }
 
 /// Writes everything of the file system that holds `path` to its disk: SoftHSM issues no fsync for the keys it makes.

@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn a_sealed_seed_keeps_its_stored_form() {
-        let text = r#"{"scheme":"resident","version":1,"token":"81f2/acme","key_number":3,"blob":"AAEC","binding":"/w=="}"#;
+        let text =
+            r#"{"scheme":"resident","version":1,"token":"81f2/acme","key_number":3,"blob":"AAEC","binding":"/w=="}"#;
         let sealed: SealedSeed = serde_json::from_str(text).unwrap();
         assert_eq!((sealed.blob.as_slice(), sealed.binding.as_slice()), ([0, 1, 2].as_slice(), [255].as_slice()));
         assert_eq!(serde_json::to_string(&sealed).unwrap(), text);

@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn a_window_begins_and_ends_on_the_period() {
         let window = window_at(1_111_111_109, 30).unwrap();
-        assert_eq!(window.counter, 0x23_523e_c); // RFC 6238 Appendix B
+        assert_eq!(window.counter, 0x0235_23ec); // RFC 6238 Appendix B
         assert_eq!((window.from_unix_s, window.until_unix_s), (1_111_111_080, 1_111_111_110));
         assert_eq!(window_at(1_111_111_110, 30).unwrap(), window.next().unwrap());
         assert_eq!(window_at(0, 1).unwrap(), Window { counter: 0, from_unix_s: 0, until_unix_s: 1 });
@@ -53,6 +53,5 @@ mod tests {
     fn impossible_windows_are_refused() {
         assert_eq!(window_at(59, 0), Err(OtpError::Period));
         assert_eq!(window_at(u64::MAX, 30), Err(OtpError::Time { unix_s: u64::MAX }));
-        assert!(window_at(u64::MAX - 60, u32::MAX).is_err());
     }
 }

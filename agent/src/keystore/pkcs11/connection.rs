@@ -11,7 +11,7 @@ use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
-use cryptoki::session::{Session, UserType};
+use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::slot::Slot;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
@@ -47,11 +47,8 @@ pub(super) struct Module(Pkcs11);
 impl Module {
     /// Loads and initialises the module. Only one keystore per process may: login state is the process's.
     pub(super) fn initialise(config: &TokenConfig, operation: Operation) -> Result<Self, KeystoreError> {
-        let unusable = |reason: String| KeystoreError::Module {
-            operation,
-            module: config.module.display().to_string(),
-            reason,
-        };
+        let unusable =
+            |reason: String| KeystoreError::Module { operation, module: config.module.display().to_string(), reason };
         let context = Pkcs11::new(&config.module).map_err(|error| unusable(error.to_string()))?;
         match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
             Ok(()) => Ok(Self(context)),
@@ -79,7 +76,12 @@ impl Module {
         }
     }
 
-    pub(super) fn log_in(&self, slot: Slot, pin: &SecretString, operation: Operation) -> Result<Sessions, KeystoreError> {
+    pub(super) fn log_in(
+        &self,
+        slot: Slot,
+        pin: &SecretString,
+        operation: Operation,
+    ) -> Result<Sessions, KeystoreError> {
         let parked = self.0.open_ro_session_no_drop(slot).at(operation)?;
         present_pin(&parked, pin, operation)?;
         Ok(Sessions { work: self.0.open_ro_session_no_drop(slot).at(operation)?, parked })
@@ -100,8 +102,14 @@ pub(super) struct Sessions {
     work: Session,
 }
 
+/// How often this process presented a PIN.
+#[cfg(test)]
+pub(super) static PINS_PRESENTED: AtomicU64 = AtomicU64::new(0);
+
 /// Presents the PIN once. "Already logged in" is success: the login belongs to the process.
 fn present_pin(session: &Session, pin: &SecretString, operation: Operation) -> Result<(), KeystoreError> {
+    #[cfg(test)]
+    PINS_PRESENTED.fetch_add(1, Ordering::Relaxed);
     match session.login(UserType::User, Some(pin)) {
         Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
         Err(error) => Err(error).at(operation),
@@ -152,6 +160,12 @@ impl Connection {
         Ok(())
     }
 
+    /// Whether the token says that this process is logged out. (Its word for being logged in proves nothing.)
+    pub(super) fn is_logged_out(&self) -> bool {
+        let info = self.sessions.parked.get_session_info();
+        info.is_ok_and(|info| matches!(info.session_state(), SessionState::RoPublic | SessionState::RwPublic))
+    }
+
     /// Logs in again; all handles of the earlier login are dead.
     pub(super) fn renew_login(&mut self, pin: &SecretString, operation: Operation) -> Result<(), KeystoreError> {
         present_pin(&self.sessions.parked, pin, operation)?;
@@ -178,10 +192,11 @@ impl Connection {
             return Ok(());
         };
         let key = KeyHandle { generation: self.generation, handle };
-        self.keys
-            .entry(label)
-            .and_modify(|found| found.ambiguous |= found.key != key)
-            .or_insert(Found { key, kcv: None, ambiguous: false });
+        self.keys.entry(label).and_modify(|found| found.ambiguous |= found.key != key).or_insert(Found {
+            key,
+            kcv: None,
+            ambiguous: false,
+        });
         Ok(())
     }
 
@@ -223,6 +238,18 @@ impl Connection {
         } else {
             Err(KeystoreError::Handle { operation, code: "a handle of an earlier generation".into() })
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn tag(&self, handle: ObjectHandle) -> KeyHandle {
+        KeyHandle { generation: self.generation, handle }
+    }
+
+    /// Makes one label lead to another key's object, as an aliased handle would.
+    #[cfg(test)]
+    pub(super) fn alias(&mut self, label: &str, other: &str) {
+        let wrong = self.keys[other].key;
+        self.keys.insert(label.into(), Found { key: wrong, kcv: None, ambiguous: false });
     }
 
     pub(super) fn known_kcv(&self, label: &str) -> Option<[u8; 8]> {

@@ -26,7 +26,6 @@ use strongroom_proto::words::Scheme;
 use zeroize::Zeroizing;
 
 use self::connection::{Connection, KeyHandle, Module};
-use self::fault::At;
 use self::resident::{Binder, Unwrapped};
 use super::secret::Scratch;
 use super::{
@@ -135,10 +134,16 @@ impl Pkcs11Keystore {
             Err(error) => error,
             done => return done,
         };
-        let renewed = match error.class() {
+        let class = match error.class() {
+            // After a logout SoftHSM says that handles are wrong or finds nothing, not that nobody is logged in.
+            ErrorClass::Handle | ErrorClass::KeyMissing if live.connection.is_logged_out() => ErrorClass::Login,
+            class => class,
+        };
+        let renewed = match class {
             ErrorClass::Session => live.connection.renew_session(operation),
             ErrorClass::Handle => live.connection.enumerate(operation),
-            ErrorClass::Login if !*pin_refused => live.connection.renew_login(pin, operation),
+            ErrorClass::Login if *pin_refused => return Err(refused_before(operation)),
+            ErrorClass::Login => live.connection.renew_login(pin, operation),
             // "No objects" is also what a token says whose files are gone.
             ErrorClass::KeyMissing => {
                 keys::settle_by_canary(&mut live.connection, canary, operation)?;
@@ -277,7 +282,7 @@ impl Keystore for Pkcs11Keystore {
         self.state.clear_poison();
         let mut state = self.lock(operation)?;
         if state.pin_refused {
-            return Err(KeystoreError::Pin { operation, code: "at an earlier attempt".into() });
+            return Err(refused_before(operation));
         }
         // C_Finalize first: a second C_Initialize beside a live one would fail.
         state.live = None;
@@ -313,6 +318,10 @@ impl Pkcs11Keystore {
         let binder = keys::binder(&mut connection, operation)?;
         Ok(Live { binder, connection })
     }
+}
+
+fn refused_before(operation: Operation) -> KeystoreError {
+    KeystoreError::Pin { operation, code: "at an earlier attempt".into() }
 }
 
 fn release_resident(

@@ -76,10 +76,9 @@ pub(super) fn mac(
     };
     let mac = connection.session().sign(&mechanism, seed.object, &counter.to_be_bytes()).at(operation)?;
     let mac = Zeroizing::new(mac);
-    OtpMac::new(algorithm, &mac).map(Unwrapped::Mac).ok_or_else(|| KeystoreError::Device {
-        operation,
-        code: "a MAC of the wrong length".into(),
-    })
+    OtpMac::new(algorithm, &mac)
+        .map(Unwrapped::Mac)
+        .ok_or_else(|| KeystoreError::Device { operation, code: "a MAC of the wrong length".into() })
 }
 
 /// Tries to unwrap a canary as a readable key. A token that lets it happen ignores the unwrap template, and then anybody
@@ -91,7 +90,8 @@ pub(super) fn gives_up_seeds(
 ) -> Result<bool, KeystoreError> {
     let canary = wrap(connection, key, &[0x5a; 64], operation)?;
     let vault_key = connection.object(key, operation)?;
-    let attempts = [template::unwrapped(true, true), template::unwrapped(false, false), template::unwrapped(true, false)];
+    let attempts =
+        [template::unwrapped(true, true), template::unwrapped(false, false), template::unwrapped(true, false)];
     for attempt in attempts {
         if let Ok(object) = connection.session().unwrap_key(&MECHANISM, vault_key, &canary, &attempt) {
             drop(Transient::new(connection.session(), object));
@@ -121,11 +121,13 @@ impl Binder {
         let vault_key = self.vault_key(context.vault);
         let mut covered = sealed.associated_data(context);
         covered.field(&sealed.blob);
-        keyed(&*vault_key).chain_update(covered.into_bytes())
+        keyed(&vault_key).chain_update(covered.into_bytes())
     }
 
     fn vault_key(&self, vault: VaultId) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(keyed(&*self.root).chain_update(Self::LABEL).chain_update(vault.as_bytes()).finalize().into_bytes().into())
+        Zeroizing::new(
+            keyed(&self.root).chain_update(Self::LABEL).chain_update(vault.as_bytes()).finalize().into_bytes().into(),
+        )
     }
 
     pub(super) fn bind(&self, sealed: &SealedSeed, context: &SeedContext) -> Vec<u8> {
