@@ -9,6 +9,7 @@ use strongroom_proto::words::Scheme;
 
 use crate::audit::checkpointer::Cadence;
 use crate::keystore::pkcs11::TokenConfig;
+use crate::pin::PinSource;
 use crate::server::Limits;
 
 /// Where the configuration is looked for when nobody says.
@@ -32,9 +33,9 @@ pub struct Config {
     /// The token.
     #[serde(default)]
     pub token: Token,
-    /// Where its PIN comes from: exactly one source.
-    #[serde(default)]
-    pub pin: Pin,
+    /// Where its PIN comes from: `{ file = "…" }`, `{ credential = "…" }` or `"prompt"`.
+    #[serde(default = "default_pin")]
+    pub pin: PinSource,
     /// When checkpoints are signed.
     #[serde(default)]
     pub checkpoint: Checkpoint,
@@ -57,18 +58,6 @@ pub struct Token {
     pub storage: Option<PathBuf>,
     /// Most vault keys that the token holds.
     pub key_budget: Option<u32>,
-}
-
-/// Where the PIN comes from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Pin {
-    /// A file of the agent's user, mode 0600.
-    pub file: Option<PathBuf>,
-    /// A systemd credential.
-    pub credential: Option<String>,
-    /// The terminal.
-    pub prompt: bool,
 }
 
 /// When checkpoints are signed.
@@ -101,6 +90,10 @@ fn default_data_dir() -> PathBuf {
 
 fn default_socket() -> PathBuf {
     "/run/strongroom/agent.sock".into()
+}
+
+fn default_pin() -> PinSource {
+    PinSource::File("/etc/strongroom/pin".into())
 }
 
 const fn default_scheme() -> Scheme {
@@ -152,12 +145,6 @@ pub enum ConfigError {
         /// What does not fit.
         message: String,
     },
-    /// Not exactly one PIN source.
-    #[error("{path}: give the PIN's source once: file, credential or prompt = true under [pin]")]
-    Pin {
-        /// Which file.
-        path: String,
-    },
 }
 
 impl Config {
@@ -178,16 +165,13 @@ impl Config {
     /// Parses a configuration; `name` is for errors.
     ///
     /// # Errors
-    /// [`ConfigError::Line`], [`ConfigError::Pin`].
+    /// [`ConfigError::Line`].
     pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(|error| {
+        toml::from_str(text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start);
             let line = text.get(..start).unwrap_or_default().matches('\n').count() + 1;
             ConfigError::Line { path: name.to_owned(), line, message: error.message().to_owned() }
-        })?;
-        let pin = &config.pin;
-        let sources = usize::from(pin.file.is_some()) + usize::from(pin.credential.is_some()) + usize::from(pin.prompt);
-        if sources == 1 { Ok(config) } else { Err(ConfigError::Pin { path: name.to_owned() }) }
+        })
     }
 
     /// The store's file.
@@ -241,11 +225,23 @@ mod tests {
     fn the_example_shows_every_key_at_its_default() {
         let text = include_str!("../../hsm-config/agent.example.toml");
         let example = Config::parse(text, "agent.example.toml").unwrap();
-        let bare = Config::parse("[pin]\nfile = \"/etc/strongroom/pin\"\n", "bare").unwrap();
+        let bare = Config::parse("", "bare").unwrap();
         assert_eq!(example, bare);
         for key in [
-            "data_dir", "socket", "default_scheme", "module", "label", "serial", "storage", "key_budget", "file",
-            "credential", "prompt", "interval_s", "records", "connections", "connections_per_uid", "login_deadline_s",
+            "data_dir",
+            "socket",
+            "default_scheme",
+            "pin",
+            "module",
+            "label",
+            "serial",
+            "storage",
+            "key_budget",
+            "interval_s",
+            "records",
+            "connections",
+            "connections_per_uid",
+            "login_deadline_s",
             "call_deadline_s",
         ] {
             let shown = text.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} =")));
@@ -255,15 +251,8 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_named_with_file_and_line() {
-        let error = Config::parse("[pin]\nfile = \"x\"\n[token]\nlable = \"x\"\n", "agent.toml").unwrap_err();
+        let error = Config::parse("socket = \"x\"\n\n[token]\nlable = \"x\"\n", "agent.toml").unwrap_err();
         let text = error.to_string();
         assert!(text.starts_with("agent.toml:4: ") && text.contains("lable"), "{text}");
-    }
-
-    #[test]
-    fn exactly_one_pin_source_is_needed() {
-        for text in ["", "[pin]\nfile = \"x\"\nprompt = true\n"] {
-            assert!(matches!(Config::parse(text, "x"), Err(ConfigError::Pin { .. })));
-        }
     }
 }

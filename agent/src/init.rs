@@ -62,7 +62,7 @@ pub async fn init(config: &Config, founding: &Founding) -> anyhow::Result<Founde
     if config.store_path().exists() {
         bail!("{} exists already: this organisation was founded before", config.store_path().display());
     }
-    let pin = config.pin_source().read().context("the PIN cannot be read")?;
+    let pin = config.pin.read().context("the PIN cannot be read")?;
     match Pkcs11Keystore::provision(&config.token_config(), &pin) {
         Ok(()) => {}
         // An init that broke off after this step is taken up again; a token in use is told apart by its vault keys, which
@@ -110,11 +110,7 @@ pub async fn init(config: &Config, founding: &Founding) -> anyhow::Result<Founde
         .await
         .map_err(|refused| anyhow::anyhow!("the organisation could not be founded: {refused:?}"))?;
     let lane = Arc::new(Lane::start(Arc::clone(&keystore) as Arc<dyn Keystore>, LaneConfig::default())?);
-    let founded = Founded {
-        agent_fingerprint: agent_key.fingerprint(),
-        agent_key: agent_key.openssh(),
-        org: id,
-    };
+    let founded = Founded { agent_fingerprint: agent_key.fingerprint(), agent_key: agent_key.openssh(), org: id };
     Checkpointer::new(store.clone(), lane, agent_key, anchors).sign(LogId::Org).await?;
     store.close().await;
     finish(&unfinished, &config.store_path())?;

@@ -1,2 +1,151 @@
-//! Strongroom agent binary.
-fn main() {}
+//! `strongroom-agent`: a few lines that read the command line; the story is in the library.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{ArgGroup, Parser, Subcommand};
+use strongroom_agent::doctor::{Verdict, examine};
+use strongroom_agent::init::{Founding, init};
+use strongroom_agent::run::{read_config, run};
+use strongroom_agent::{config, os};
+use strongroom_proto::ids::Slug;
+use tokio_util::sync::CancellationToken;
+
+/// Strongroom's daemon: keeps a key per client vault in a token and gives codes, never seeds.
+#[derive(Parser)]
+#[command(name = "strongroom-agent", version, about, max_term_width = 100)]
+struct Arguments {
+    /// The configuration file
+    #[arg(long, global = true, value_name = "FILE", default_value = config::DEFAULT_PATH)]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make the token's own keys, the store and the first admin
+    #[command(group = ArgGroup::new("recovery").required(true).multiple(true))]
+    Init {
+        /// Slug of the first admin, for example jana
+        #[arg(long, value_name = "SLUG")]
+        admin: Slug,
+        /// Display name of the first admin
+        #[arg(long, value_name = "NAME")]
+        admin_name: Option<String>,
+        /// The first admin's SSH public key
+        #[arg(long, value_name = "FILE.pub")]
+        admin_key: PathBuf,
+        /// Encrypt a recovery copy of every imported seed to this offline age recipient; may be repeated
+        #[arg(long, value_name = "age1...", group = "recovery", conflicts_with = "no_recovery")]
+        recovery_recipient: Vec<String>,
+        /// Keep no recovery copies: if the token is lost, so is every seed
+        #[arg(long, group = "recovery")]
+        no_recovery: bool,
+    },
+    /// Serve
+    Run,
+    /// Check every precondition and say the remedy
+    Doctor,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("STRONGROOM_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    if !os::harden() {
+        tracing::warn!("core dumps could not be switched off");
+    }
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("the runtime cannot start")
+        .and_then(|runtime| runtime.block_on(act(arguments)));
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            say(
+                &mut std::io::stderr(),
+                &format!("strongroom-agent: {error:#}\nhint: strongroom-agent doctor checks every precondition\n"),
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn act(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let config = read_config(&arguments.config)?;
+    match arguments.command {
+        Command::Init { admin, admin_name, admin_key, recovery_recipient, no_recovery: _ } => {
+            let line = std::fs::read_to_string(&admin_key)
+                .with_context(|| format!("{} cannot be read", admin_key.display()))?;
+            let founding = Founding {
+                admin_name: admin_name.unwrap_or_else(|| admin.to_string()),
+                admin,
+                admin_key: line,
+                recovery_recipients: recovery_recipient,
+            };
+            let founded = init(&config, &founding).await?;
+            let text = format!(
+                "The organisation is founded. Its agent key is {}.\nClients pin it with this line in known_agents:\n{} {}\n",
+                founded.agent_fingerprint,
+                config.socket.display(),
+                founded.agent_key
+            );
+            say(&mut std::io::stdout(), &text);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Run => {
+            run(&config, stopped_by_signal()?).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Doctor => {
+            let checks = examine(&config).await;
+            let mut text = String::new();
+            for check in &checks {
+                let word = match check.verdict {
+                    Verdict::Ok => "ok     ",
+                    Verdict::Warning => "WARNING",
+                    Verdict::Failed => "FAILED ",
+                    Verdict::Skipped => "skipped",
+                };
+                text.push_str(&format!("{word} {:<14} {}\n", check.name, check.found));
+                if !check.remedy.is_empty() {
+                    text.push_str(&format!("        remedy: {}\n", check.remedy));
+                }
+            }
+            say(&mut std::io::stdout(), &text);
+            let failed = checks.iter().any(|check| check.verdict == Verdict::Failed);
+            Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        }
+    }
+}
+
+/// Ends the agent on SIGTERM and SIGINT.
+fn stopped_by_signal() -> anyhow::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        stopped.cancel();
+    });
+    Ok(stop)
+}
+
+/// Writes to a stream whose reader may have gone: then there is nobody left to tell.
+fn say(stream: &mut dyn std::io::Write, text: &str) {
+    let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
+}

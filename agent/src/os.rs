@@ -15,7 +15,9 @@ pub fn try_lock(file: RawFd) -> bool {
 pub fn harden() -> bool {
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: both calls take plain values or a pointer to a struct that outlives the call, and change only this process.
-    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) == 0 && libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 }
+    unsafe {
+        libc::setrlimit(libc::RLIMIT_CORE, &raw const none) == 0 && libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) == 0
+    }
 }
 
 /// The user this process runs as.
@@ -31,7 +33,7 @@ pub fn notify_ready() {
     use std::os::unix::net::{SocketAddr, UnixDatagram};
     let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
     let address = match path.as_bytes().strip_prefix(b"@") {
-        Some(name) => std::os::linux::net::SocketAddrExt::from_abstract_name(name),
+        Some(name) => <SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(name),
         None => SocketAddr::from_pathname(&path),
     };
     let told = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(b"READY=1", &address));

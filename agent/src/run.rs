@@ -35,11 +35,15 @@ const REOPEN_PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duratio
 ///
 /// # Errors
 /// Whatever keeps the agent from starting, with its remedy.
-pub fn open(config: &Config, instance: Instance, clock: Clock) -> anyhow::Result<(Arc<Pkcs11Keystore>, Store, Anchors)> {
+pub fn open(
+    config: &Config,
+    instance: Instance,
+    clock: Clock,
+) -> anyhow::Result<(Arc<Pkcs11Keystore>, Store, Anchors)> {
     // The store first: its lock tells at once that another agent is running, before a PIN is presented.
     let file = StoreFile::open(&config.store_path())?;
     let meta = file.meta()?;
-    let pin = config.pin_source().read().context("the PIN cannot be read")?;
+    let pin = config.pin.read().context("the PIN cannot be read")?;
     let keystore = Arc::new(Pkcs11Keystore::open(&config.token_config(), &pin).context("the token cannot be opened")?);
     drop(pin);
     if keystore.token().as_str() != meta.token {
@@ -60,7 +64,7 @@ pub fn open(config: &Config, instance: Instance, clock: Clock) -> anyhow::Result
 pub async fn run(config: &Config, stop: CancellationToken) -> anyhow::Result<()> {
     let instance = Instance::random();
     let clock: Clock = Arc::new(Timestamp::now);
-    let bound = BoundListener::bind(&config.socket)?;
+    let bound = BoundListener::bind(&config.socket).await?;
     let (keystore, store, anchors) = {
         let (config, clock) = (config.clone(), Arc::clone(&clock));
         tokio::task::spawn_blocking(move || open(&config, instance, clock)).await??

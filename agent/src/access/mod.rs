@@ -204,7 +204,9 @@ pub fn decide(facts: &Facts, operation: Operation, now: Timestamp) -> Result<Ter
         Operation::VaultRename | Operation::VaultThaw => held.office_or_hidden(admin),
         Operation::VaultFreeze => held.with(VaultRole::Manager).or_office(admin).ok_or_else(|| held.refusal()),
         Operation::AccountSee(account) => held.seeing(account).or_office(admin || org_auditor).ok_or(Denial::Hidden),
-        Operation::AccountImport => held.with(VaultRole::Manager).ok_or_else(|| held.refusal_or_office(admin || org_auditor)),
+        Operation::AccountImport => {
+            held.with(VaultRole::Manager).ok_or_else(|| held.refusal_or_office(admin || org_auditor))
+        }
         Operation::AccountRemove(_) => {
             held.with(VaultRole::Manager).ok_or_else(|| held.refusal_or_office(admin || org_auditor))
         }
@@ -281,9 +283,7 @@ impl Held<'_> {
 
     /// Grants that show an account: viewers of it, and everybody with another role in the vault.
     fn seeing(&self, account: AccountId) -> Option<Terms> {
-        self.in_force()
-            .find(|grant| grant.role != VaultRole::Viewer || grant.covers(account))
-            .map(GrantFact::terms)
+        self.in_force().find(|grant| grant.role != VaultRole::Viewer || grant.covers(account)).map(GrantFact::terms)
     }
 
     fn release(&self, account: AccountId, sees_by_office: bool) -> Result<Terms, Denial> {

@@ -38,7 +38,9 @@ pub fn give(tx: &mut Tx<'_>, caller: &Caller, id: GrantId, wanted: &wire::Give) 
     let accounts = accounts_of(tx, vault.id, wanted)?;
     let from = wanted.from.unwrap_or(now);
     if wanted.until.is_some_and(|until| until <= from || until <= now) {
-        return Err(Failure::new(ErrorKind::InvalidParams, "The grant would end before it begins, or before now.").into());
+        return Err(
+            Failure::new(ErrorKind::InvalidParams, "The grant would end before it begins, or before now.").into()
+        );
     }
     let grant = Grant {
         id,
@@ -68,7 +70,11 @@ fn accounts_of(
 ) -> Result<Option<Vec<AccountId>>, Refusal> {
     let Some(slugs) = &wanted.accounts else { return Ok(None) };
     if wanted.role != VaultRole::Viewer || slugs.is_empty() {
-        return Err(Failure::new(ErrorKind::InvalidParams, "Only viewers are limited to accounts, and to at least one.").into());
+        return Err(Failure::new(
+            ErrorKind::InvalidParams,
+            "Only viewers are limited to accounts, and to at least one.",
+        )
+        .into());
     }
     let found = slugs.iter().map(|slug| {
         tx.state.account(vault, slug).map(|account| account.id).ok_or_else(|| {
@@ -98,12 +104,8 @@ fn dated(draft: Draft, grant: &Grant) -> Draft {
 /// The refusal; `conflict` if it has ended already.
 pub fn end(tx: &mut Tx<'_>, caller: &Caller, id: GrantId, reason: Option<&str>) -> Result<((), Receipt), Refusal> {
     const EVENT: &str = "grant.end";
-    let grant = tx
-        .state
-        .grants
-        .get(&id)
-        .cloned()
-        .ok_or_else(|| caller.nothing_there(&tx.state, EVENT, &id.to_string()))?;
+    let grant =
+        tx.state.grants.get(&id).cloned().ok_or_else(|| caller.nothing_there(&tx.state, EVENT, &id.to_string()))?;
     let log = LogId::Vault(grant.vault);
     let now = tx.time_in(log);
     let own = grant.identity == caller.identity();

@@ -69,7 +69,10 @@ pub(super) fn place_identity(
 
 fn check_new(tx: &Tx<'_>, new: &NewIdentity) -> Result<(), Refusal> {
     if tx.state.identity_slugs.contains_key(&new.names.slug) {
-        return Err(conflict(format!("The identity name {} is or was in use: names are never given twice.", new.names.slug)));
+        return Err(conflict(format!(
+            "The identity name {} is or was in use: names are never given twice.",
+            new.names.slug
+        )));
     }
     check_key_unused(tx, &new.key.fingerprint)
 }
@@ -77,7 +80,9 @@ fn check_new(tx: &Tx<'_>, new: &NewIdentity) -> Result<(), Refusal> {
 /// A fingerprint belongs to one identity for ever: otherwise an admin could move a colleague's key to a puppet.
 fn check_key_unused(tx: &Tx<'_>, fingerprint: &str) -> Result<(), Refusal> {
     if tx.state.keys.contains_key(fingerprint) {
-        return Err(conflict(format!("The key {fingerprint} is or was enrolled: a key belongs to one identity for ever.")));
+        return Err(conflict(format!(
+            "The key {fingerprint} is or was enrolled: a key belongs to one identity for ever."
+        )));
     }
     Ok(())
 }

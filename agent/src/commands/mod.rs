@@ -108,11 +108,10 @@ impl Caller {
         // What must not be known to exist must not fill that client's log either: it goes to the org log, with the vault
         // named there for the investigator.
         let log = match (vault, denial) {
-            (Some(vault), Denial::NoRight | Denial::OwnHand | Denial::NeedsApproval | Denial::NeedsAssurance(_) | Denial::Frozen)
-                if state.heads.contains_key(&LogId::Vault(vault)) =>
-            {
-                LogId::Vault(vault)
-            }
+            (
+                Some(vault),
+                Denial::NoRight | Denial::OwnHand | Denial::NeedsApproval | Denial::NeedsAssurance(_) | Denial::Frozen,
+            ) if state.heads.contains_key(&LogId::Vault(vault)) => LogId::Vault(vault),
             (vault, _) => {
                 draft.target.vault = vault;
                 LogId::Org
@@ -147,9 +146,10 @@ pub fn find_account(
     event: &'static str,
     address: &strongroom_proto::ids::AccountAddress,
 ) -> Result<(Vault, Account), Refusal> {
-    let found = tx.state.vault(&address.vault).and_then(|vault| {
-        tx.state.account(vault.id, &address.account).map(|account| (vault.clone(), account.clone()))
-    });
+    let found = tx
+        .state
+        .vault(&address.vault)
+        .and_then(|vault| tx.state.account(vault.id, &address.account).map(|account| (vault.clone(), account.clone())));
     found.ok_or_else(|| {
         let mut refusal = caller.nothing_there(&tx.state, event, &address.to_string());
         if let (Some(vault), Some((_, draft))) = (tx.state.vault(&address.vault), &mut refusal.record) {

@@ -51,7 +51,8 @@ pub fn begin(tx: &mut Tx<'_>, caller: &Caller, counter: Option<u32>) -> Result<(
 
 /// True if this login makes a second admin active for the first time.
 fn ends_sole_admin(tx: &Tx<'_>, identity: IdentityId) -> bool {
-    let is_admin = |id: &IdentityId| tx.state.identities.get(id).is_some_and(|found| found.roles.contains(&OrgRole::Admin));
+    let is_admin =
+        |id: &IdentityId| tx.state.identities.get(id).is_some_and(|found| found.roles.contains(&OrgRole::Admin));
     !tx.state.org.sole_admin_ended
         && is_admin(&identity)
         && tx.state.logins.keys().any(|other| *other != identity && is_admin(other))
@@ -70,13 +71,7 @@ pub fn login_refused() -> Failure {
 ///
 /// # Errors
 /// Only if it cannot be written down.
-pub fn failed(
-    tx: &mut Tx<'_>,
-    from: &From,
-    asked: &str,
-    key: &str,
-    reason: &str,
-) -> Result<((), Receipt), Refusal> {
+pub fn failed(tx: &mut Tx<'_>, from: &From, asked: &str, key: &str, reason: &str) -> Result<((), Receipt), Refusal> {
     let mut draft = Draft::new("session.login")
         .detail("kind", ErrorKind::Unauthenticated.as_str())
         .detail("reason", reason)

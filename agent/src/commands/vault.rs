@@ -98,11 +98,8 @@ pub fn set_frozen(
     frozen: bool,
     reason: &str,
 ) -> Result<((), Receipt), Refusal> {
-    let (event, operation) = if frozen {
-        ("vault.freeze", Operation::VaultFreeze)
-    } else {
-        ("vault.thaw", Operation::VaultThaw)
-    };
+    let (event, operation) =
+        if frozen { ("vault.freeze", Operation::VaultFreeze) } else { ("vault.thaw", Operation::VaultThaw) };
     let vault = find_vault(tx, caller, event, slug)?;
     let log = LogId::Vault(vault.id);
     let now = tx.time_in(log);

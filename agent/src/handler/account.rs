@@ -30,7 +30,11 @@ const IMPORT_MAX: usize = 10_000;
 /// Imports that one connection may have open.
 const IMPORTS_OPEN_MAX: usize = 4;
 
-pub(super) async fn list(agent: &Agent, connection: &mut Connection, params: List) -> Result<Answer<ListResult>, Failure> {
+pub(super) async fn list(
+    agent: &Agent,
+    connection: &mut Connection,
+    params: List,
+) -> Result<Answer<ListResult>, Failure> {
     let caller = connection.caller(agent)?;
     let view = agent.store.view();
     let now = agent.now();
@@ -39,9 +43,11 @@ pub(super) async fn list(agent: &Agent, connection: &mut Connection, params: Lis
         let _terms = caller.may_in(&view, vault.id, Operation::VaultSee, now).map_err(Denial::failure)?;
     }
     let after: Option<AccountAddress> = match &params.cursor {
-        Some(cursor) => Some(cursor.parse().map_err(|_| {
-            Failure::new(ErrorKind::InvalidParams, "cursor is not one that this agent gave.")
-        })?),
+        Some(cursor) => Some(
+            cursor
+                .parse()
+                .map_err(|_| Failure::new(ErrorKind::InvalidParams, "cursor is not one that this agent gave."))?,
+        ),
         None => None,
     };
     let mut items = Vec::new();
@@ -119,10 +125,12 @@ pub(super) async fn import_begin(
     check_some_text("source", &params.source, 40)?;
     let view = agent.store.view();
     let vault = view.vault(&params.vault).ok_or_else(Failure::not_found)?;
-    let _terms =
-        caller.may_in(&view, vault.id, Operation::AccountImport, agent.now()).map_err(Denial::failure)?;
+    let _terms = caller.may_in(&view, vault.id, Operation::AccountImport, agent.now()).map_err(Denial::failure)?;
     if connection.imports.len() >= IMPORTS_OPEN_MAX {
-        return Err(Failure::new(ErrorKind::Conflict, "Too many imports are open on this connection; commit one first."));
+        return Err(Failure::new(
+            ErrorKind::Conflict,
+            "Too many imports are open on this connection; commit one first.",
+        ));
     }
     let import = ImportId::random();
     connection.imports.insert(import, Import { vault: vault.id, source: params.source, staged: Vec::new() });
@@ -207,9 +215,8 @@ async fn stage(
         })
     };
     let newest = view.vault_keys.values().rfind(|row| row.key.vault == vault);
-    let key = newest
-        .map(|row| row.key.clone())
-        .ok_or_else(|| Failure::new(ErrorKind::Internal, "This vault has no key."))?;
+    let key =
+        newest.map(|row| row.key.clone()).ok_or_else(|| Failure::new(ErrorKind::Internal, "This vault has no key."))?;
     let sealed = agent.token(move |keystore| keystore.seal(&key, &context, &seed)).await?;
     Ok(Staged { seed: SealedSeedRow { account: account.id, vault, sealed }, account, recovery })
 }
@@ -219,7 +226,9 @@ fn check_row(row: &Row) -> Result<(), Failure> {
     check_text("issuer", &row.issuer, NAME_LEN_MAX)?;
     check_text("label", &row.label, NAME_LEN_MAX)?;
     match row.kind {
-        OtpKind::Steam if row.digits != STEAM_DIGITS => return invalid(format!("a Steam code has {STEAM_DIGITS} characters")),
+        OtpKind::Steam if row.digits != STEAM_DIGITS => {
+            return invalid(format!("a Steam code has {STEAM_DIGITS} characters"));
+        }
         OtpKind::Totp | OtpKind::Hotp if !(DIGITS_MIN..=DIGITS_MAX).contains(&row.digits) => {
             return invalid(format!("a code has {DIGITS_MIN} to {DIGITS_MAX} digits"));
         }
@@ -252,13 +261,14 @@ pub(super) async fn import_commit(
     Ok(Imported { accounts, receipt }.into())
 }
 
-pub(super) async fn remove(agent: &Agent, connection: &mut Connection, params: Remove) -> Result<Answer<Changed>, Failure> {
+pub(super) async fn remove(
+    agent: &Agent,
+    connection: &mut Connection,
+    params: Remove,
+) -> Result<Answer<Changed>, Failure> {
     let caller = connection.caller(agent)?;
     check_some_text("reason", &params.reason, REASON_LEN_MAX)?;
-    let durable = agent
-        .store
-        .submit(move |tx| command::remove(tx, &caller, &params.account, &params.reason))
-        .await?;
+    let durable = agent.store.submit(move |tx| command::remove(tx, &caller, &params.account, &params.reason)).await?;
     Ok(Changed { receipt: durable.into_parts().1 }.into())
 }
 

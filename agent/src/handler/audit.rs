@@ -78,7 +78,11 @@ async fn refused(
     refused.err().map_or_else(Failure::not_found, Failure::from)
 }
 
-pub(super) async fn read(agent: &Agent, connection: &mut Connection, params: Read) -> Result<Answer<WirePage>, Failure> {
+pub(super) async fn read(
+    agent: &Agent,
+    connection: &mut Connection,
+    params: Read,
+) -> Result<Answer<WirePage>, Failure> {
     let caller = connection.caller(agent)?;
     let limit = params.limit.unwrap_or(PAGE_LEN);
     if limit == 0 || limit > PAGE_LEN_MAX {
@@ -154,7 +158,11 @@ async fn blocking<T: Send + 'static>(
         .map_err(Failure::from)
 }
 
-pub(super) async fn leaves(agent: &Agent, connection: &mut Connection, params: Leaves) -> Result<Answer<LeavesPage>, Failure> {
+pub(super) async fn leaves(
+    agent: &Agent,
+    connection: &mut Connection,
+    params: Leaves,
+) -> Result<Answer<LeavesPage>, Failure> {
     let caller = connection.caller(agent)?;
     if params.limit == 0 || params.limit > LEAVES_LEN_MAX {
         return Err(Failure::new(ErrorKind::InvalidParams, format!("limit is 1 to {LEAVES_LEN_MAX}.")));
@@ -177,7 +185,11 @@ pub(super) async fn checkpoint(
     Ok(CheckpointResult { checkpoint: signed.note, public_key: agent.checkpointer.key().spki_pem() }.into())
 }
 
-pub(super) async fn export(agent: &Agent, connection: &mut Connection, params: Export) -> Result<Answer<Exported>, Failure> {
+pub(super) async fn export(
+    agent: &Agent,
+    connection: &mut Connection,
+    params: Export,
+) -> Result<Answer<Exported>, Failure> {
     let caller = connection.caller(agent)?;
     let (view, log, ..) = find(agent, &caller, params.vault.as_ref(), Operation::TrailExport, "audit.export").await?;
     let by = caller.clone();

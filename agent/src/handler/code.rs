@@ -23,6 +23,9 @@ use crate::store::durable::{Durable, SealedCode};
 /// how late a code can follow a revocation.
 const RELEASE_LIMIT: Duration = Duration::from_secs(2);
 
+/// Longest wait for a fresh window, in seconds: calls have a deadline.
+const WAIT_S_MAX: u32 = 60;
+
 pub(super) async fn release(
     agent: &Agent,
     connection: &mut Connection,
@@ -40,7 +43,7 @@ pub(super) async fn release(
         // Refused at the commit, and recorded there; or HOTP, whose counter is drawn by the commit.
         source => counter_based(agent, &caller, params, source).await?,
     };
-    Ok(Answer { result: released, held: Some(Box::new(flight)) })
+    Ok(Answer { result: released, held: Some(Box::new(flight)), end: false })
 }
 
 /// What the token needs. `None` if the caller may not have it: the commit says so once more and records it.
@@ -55,7 +58,7 @@ impl Source {
     fn find(view: &State, caller: &Caller, params: &Release, now: Timestamp) -> Option<Self> {
         let vault = view.vault(&params.account.vault)?;
         let account = view.account(vault.id, &params.account.account)?.clone();
-        caller.may_in(view, vault.id, Operation::CodeRelease(account.id), now).ok()?;
+        let _terms = caller.may_in(view, vault.id, Operation::CodeRelease(account.id), now).ok()?;
         let sealed = view.seeds.get(&account.id)?.sealed.clone();
         let key = view.vault_keys.get(&(vault.id, sealed.key_number))?.key.clone();
         Some(Self { context: account.seed_context(view.org_id()), account, sealed, key })
@@ -80,8 +83,7 @@ async fn time_based(agent: &Agent, caller: &Caller, params: Release, source: Sou
             return Err(failure);
         }
     };
-    let computed =
-        Computed { account: source.account.id, revision: source.account.revision, step: window.counter };
+    let computed = Computed { account: source.account.id, revision: source.account.revision, step: window.counter };
     let address = params.account.clone();
     let durable = approve(agent, caller, params, Some(computed), Some(&source.account)).await?;
     let code = sealed.open(&durable).ok_or_else(mismatch)?;
@@ -145,7 +147,8 @@ async fn approve(
     computed: Option<Computed>,
     account: Option<&Account>,
 ) -> Result<Durable<Approved>, Failure> {
-    let last = account.and_then(|account| agent.store.view().heads.get(&LogId::Vault(account.vault)).map(|head| head.last_ts));
+    let last =
+        account.and_then(|account| agent.store.view().heads.get(&LogId::Vault(account.vault)).map(|head| head.last_ts));
     let behind = last.map_or(0, |last| last.duration_since(agent.now()).as_secs().max(0));
     let wanted = Wanted {
         address: params.account,
@@ -161,7 +164,10 @@ async fn approve(
         && let Some(account) = account
     {
         withhold(agent, caller, account, durable.receipt(), "code.withheld", ErrorKind::StoreUnavailable).await;
-        return Err(Failure::new(ErrorKind::StoreUnavailable, "The store took too long, so the code was withheld; try again."));
+        return Err(Failure::new(
+            ErrorKind::StoreUnavailable,
+            "The store took too long, so the code was withheld; try again.",
+        ));
     }
     Ok(durable)
 }
@@ -175,10 +181,8 @@ async fn withhold(
     kind: ErrorKind,
 ) {
     let (caller, vault, approved) = (caller.clone(), account.vault, approved.clone());
-    let recorded = agent
-        .store
-        .submit(move |tx| command::withheld(tx, &caller, vault, &approved, event, kind.as_str()))
-        .await;
+    let recorded =
+        agent.store.submit(move |tx| command::withheld(tx, &caller, vault, &approved, event, kind.as_str())).await;
     if let Err(refused) = recorded {
         tracing::error!(?refused, "a withheld code was not recorded");
     }
@@ -195,13 +199,15 @@ async fn record_failure(agent: &Agent, caller: &Caller, account: &Account, kind:
 /// The current window, or the next one if too little of this one is left.
 async fn wait_for_window(agent: &Agent, account: &Account, min_remaining_s: Option<u32>) -> Result<Window, Failure> {
     let min = min_remaining_s.unwrap_or(0);
-    if min >= account.period_s {
+    let most = account.period_s.saturating_sub(1).min(WAIT_S_MAX);
+    if min > most {
         return Err(Failure::new(
             ErrorKind::InvalidParams,
-            format!("min_remaining_s must be below the period of {} s.", account.period_s),
+            format!("min_remaining_s is at most {most} for this account."),
         ));
     }
-    let clock = || window_at(u64::try_from(agent.now().as_second()).unwrap_or(0), account.period_s).map_err(out_of_range);
+    let clock =
+        || window_at(u64::try_from(agent.now().as_second()).unwrap_or(0), account.period_s).map_err(out_of_range);
     let window = clock()?;
     let (_, until) = bounds(&window)?;
     let remaining = Duration::try_from(until.duration_since(agent.now())).unwrap_or_default();
@@ -214,9 +220,10 @@ async fn wait_for_window(agent: &Agent, account: &Account, min_remaining_s: Opti
 
 fn bounds(window: &Window) -> Result<(Timestamp, Timestamp), Failure> {
     let at = |unix_s: u64| {
-        i64::try_from(unix_s).ok().and_then(|second| Timestamp::from_second(second).ok()).ok_or_else(|| {
-            Failure::new(ErrorKind::Internal, "The agent's clock is out of range.")
-        })
+        i64::try_from(unix_s)
+            .ok()
+            .and_then(|second| Timestamp::from_second(second).ok())
+            .ok_or_else(|| Failure::new(ErrorKind::Internal, "The agent's clock is out of range."))
     };
     Ok((at(window.from_unix_s)?, at(window.until_unix_s)?))
 }

@@ -56,7 +56,7 @@ impl Connection {
 
     /// Where this connection comes from, as records say it.
     pub(super) fn from(&self, client: &str) -> From {
-        From { client: client.to_owned(), pid: self.peer.pid, uid: Some(self.peer.uid) }
+        From { client: client.to_owned(), pid: u32::try_from(self.peer.pid).ok(), uid: Some(self.peer.uid) }
     }
 
     /// The caller of an authenticated call; moves the idle clock.
@@ -64,11 +64,13 @@ impl Connection {
     /// # Errors
     /// `unauthenticated` without a session, `expired` after its end.
     pub(super) fn caller(&mut self, agent: &Agent) -> Result<Caller, Failure> {
-        let session = self.session.as_ref().ok_or_else(|| {
-            Failure::new(ErrorKind::Unauthenticated, "This connection has no session: log in first.")
-        })?;
+        let session = self
+            .session
+            .as_ref()
+            .ok_or_else(|| Failure::new(ErrorKind::Unauthenticated, "This connection has no session: log in first."))?;
         let idle = self.last_call.elapsed();
-        let over = agent.now() >= session.expires_at || idle > session.idle_timeout || !agent.sessions.lives(session.id);
+        let over =
+            agent.now() >= session.expires_at || idle > session.idle_timeout || !agent.sessions.lives(session.id);
         if over {
             agent.sessions.end(session.id);
             return Err(Failure::new(ErrorKind::Unauthenticated, "This session has ended: log in again."));

@@ -11,7 +11,11 @@ use crate::commands::{REASON_LEN_MAX, TICKET_LEN_MAX, check_text, grant as comma
 use crate::state::State;
 use crate::state::rows::Grant;
 
-pub(super) async fn list(agent: &Agent, connection: &mut Connection, params: List) -> Result<Answer<ListResult>, Failure> {
+pub(super) async fn list(
+    agent: &Agent,
+    connection: &mut Connection,
+    params: List,
+) -> Result<Answer<ListResult>, Failure> {
     let caller = connection.caller(agent)?;
     let view = agent.store.view();
     let now = agent.now();
@@ -24,14 +28,15 @@ pub(super) async fn list(agent: &Agent, connection: &mut Connection, params: Lis
         .keys()
         .filter_map(|(_, _, id)| view.grants.get(id))
         .filter(|grant| {
-            grant.identity == caller.identity()
-                || caller.may_in(&view, grant.vault, Operation::GrantSee, now).is_ok()
+            grant.identity == caller.identity() || caller.may_in(&view, grant.vault, Operation::GrantSee, now).is_ok()
         })
         .filter_map(|grant| item(&view, grant))
         .filter(|item| params.vault.as_ref().is_none_or(|vault| *vault == item.vault))
         .filter(|item| params.identity.as_ref().is_none_or(|identity| *identity == item.identity))
         .collect();
-    items.sort_by(|one, other| (&one.vault, &one.identity, one.grant).cmp(&(&other.vault, &other.identity, other.grant)));
+    items.sort_by(|one, other| {
+        (&one.vault, &one.identity, one.grant).cmp(&(&other.vault, &other.identity, other.grant))
+    });
     Ok(ListResult { items }.into())
 }
 
@@ -65,9 +70,7 @@ pub(super) async fn give(agent: &Agent, connection: &mut Connection, params: Giv
 pub(super) async fn end(agent: &Agent, connection: &mut Connection, params: End) -> Result<Answer<Changed>, Failure> {
     let caller = connection.caller(agent)?;
     check_text("reason", params.reason.as_deref().unwrap_or_default(), REASON_LEN_MAX)?;
-    let durable = agent
-        .store
-        .submit_urgent(move |tx| command::end(tx, &caller, params.grant, params.reason.as_deref()))
-        .await?;
+    let durable =
+        agent.store.submit_urgent(move |tx| command::end(tx, &caller, params.grant, params.reason.as_deref())).await?;
     Ok(Changed { receipt: durable.into_parts().1 }.into())
 }

@@ -145,10 +145,8 @@ pub(super) async fn revoke(
 ) -> Result<Answer<wire::Revoked>, Failure> {
     let caller = connection.caller(agent)?;
     check_some_text("reason", &params.reason, REASON_LEN_MAX)?;
-    let durable = agent
-        .store
-        .submit_urgent(move |tx| command::revoke(tx, &caller, &params.identity, &params.reason))
-        .await?;
+    let durable =
+        agent.store.submit_urgent(move |tx| command::revoke(tx, &caller, &params.identity, &params.reason)).await?;
     let (ended, receipt) = durable.into_parts();
     // From here on nothing new is committed for this identity. What was committed before is drained: connections close,
     // so unwritten replies are dropped, and written ones are waited for until the peer has read them.

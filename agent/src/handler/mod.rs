@@ -21,17 +21,17 @@ use serde::de::DeserializeOwned;
 use strongroom_proto::error::{ErrorKind, Failure};
 use strongroom_proto::ids::Instance;
 use strongroom_proto::method::Method;
-use strongroom_proto::rpc::{Id, Outcome, RESPONSE_LEN_MAX, Request, Response, Version};
+use strongroom_proto::rpc::{Id, Request};
 use strongroom_proto::{method, words::Scheme};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
 pub use self::connection::Connection;
+pub(crate) use self::identity::key_row;
 use crate::audit::checkpointer::Checkpointer;
 use crate::identity::{AgentProof, Throttle};
 use crate::keystore::{ErrorClass, Keystore, KeystoreError, Lane};
-use crate::server::{Peer, Reply, Service};
+use crate::server::{Held, Peer, Reply, Service};
 use crate::session::flights::Flights;
 use crate::session::registry::Registry;
 use crate::store::sqlite::{Clock, Store};
@@ -73,12 +73,14 @@ pub struct Agent {
 struct Answer<R> {
     result: R,
     /// Dropped once the peer has read the reply.
-    held: Option<Box<dyn Send>>,
+    held: Option<Held>,
+    /// Closes the connection after the reply.
+    end: bool,
 }
 
 impl<R> From<R> for Answer<R> {
     fn from(result: R) -> Self {
-        Self { result, held: None }
+        Self { result, held: None, end: false }
     }
 }
 
@@ -94,12 +96,17 @@ impl Agent {
     fn token_failed(&self, error: &KeystoreError) -> Failure {
         tracing::error!(%error, "token");
         match error.class() {
-            ErrorClass::Busy => Failure::new(ErrorKind::RateLimited, "The token has too much to do just now; try again."),
-            ErrorClass::Budget => Failure::new(ErrorKind::Conflict, "The token has no room for another vault key."),
-            ErrorClass::Data => {
-                Failure::new(ErrorKind::Internal, "The sealed seed does not belong to this account: an operator must look.")
+            ErrorClass::Busy => {
+                Failure::new(ErrorKind::RateLimited, "The token has too much to do just now; try again.")
             }
-            ErrorClass::Usage => Failure::new(ErrorKind::Internal, "The token refused the operation: see the agent's log."),
+            ErrorClass::Budget => Failure::new(ErrorKind::Conflict, "The token has no room for another vault key."),
+            ErrorClass::Data => Failure::new(
+                ErrorKind::Internal,
+                "The sealed seed does not belong to this account: an operator must look.",
+            ),
+            ErrorClass::Usage => {
+                Failure::new(ErrorKind::Internal, "The token refused the operation: see the agent's log.")
+            }
             _ => {
                 self.token_ok.store(false, Ordering::Relaxed);
                 self.token_trouble.notify_one();
@@ -126,10 +133,10 @@ macro_rules! dispatch {
                             ($call)($agent, $connection, params).await;
                         reply(id, answer)
                     }
-                    Err(failure) => refusal(id, failure),
+                    Err(failure) => Reply::failure(id, failure),
                 }
             })+
-            _ => refusal($request.id, Failure::new(ErrorKind::InvalidParams, "There is no such method.")),
+            _ => Reply::failure($request.id, Failure::new(ErrorKind::InvalidParams, "There is no such method.")),
         }
     };
 }
@@ -177,8 +184,12 @@ impl Service for Agent {
         })
     }
 
-    async fn closed(&self, connection: Connection) {
-        session::closed(self, connection).await;
+    fn authenticated(&self, connection: &Connection) -> bool {
+        connection.session.is_some()
+    }
+
+    fn closed(&self, connection: Connection) {
+        session::closed(self, connection);
     }
 }
 
@@ -188,42 +199,15 @@ fn read_params<P: DeserializeOwned>(params: serde_json::Value) -> Result<P, Fail
     serde_json::from_value(params).map_err(|error| {
         let text = error.to_string();
         let harmless = text.starts_with("missing field") || text.starts_with("unknown field");
-        let reason = if harmless { text.chars().take(120).collect() } else { "a field has the wrong type or form".to_owned() };
+        let reason =
+            if harmless { text.chars().take(120).collect() } else { "a field has the wrong type or form".to_owned() };
         Failure::new(ErrorKind::InvalidParams, format!("The parameters do not fit: {reason}."))
     })
 }
 
 fn reply<R: Serialize>(id: Id, answer: Result<Answer<R>, Failure>) -> Reply {
     match answer {
-        Ok(Answer { result, held }) => match write(&Response { jsonrpc: Version::Two, id: id.clone(), outcome: Outcome::Result(result) }) {
-            Ok(frame) => Reply { frame, held, end: false },
-            Err(failure) => refusal(id, failure),
-        },
-        Err(failure) => refusal(id, failure),
+        Ok(Answer { result, held, end }) => Reply { held, end, ..Reply::result(id, &result) },
+        Err(failure) => Reply::failure(id, failure),
     }
-}
-
-fn refusal(id: Id, failure: Failure) -> Reply {
-    let response: Response<()> = Response { jsonrpc: Version::Two, id, outcome: Outcome::Error(failure.into()) };
-    let frame = write(&response).unwrap_or_else(|_| {
-        Zeroizing::new(
-            r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"The answer could not be written.","data":{"kind":"internal"}}}"#
-                .to_owned(),
-        )
-    });
-    Reply { frame, held: None, end: false }
-}
-
-/// Writes a response into memory that is wiped: it may hold a code.
-fn write<R: Serialize>(response: &Response<R>) -> Result<Zeroizing<String>, Failure> {
-    // Large enough for every answer with a code, so that growing leaves no copy of it behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
-    serde_json::to_writer(&mut *bytes, response)
-        .map_err(|_| Failure::new(ErrorKind::Internal, "The answer could not be written."))?;
-    if bytes.len() > RESPONSE_LEN_MAX {
-        return Err(Failure::new(ErrorKind::TooLarge, "The answer is longer than a frame; ask for less."));
-    }
-    String::from_utf8(std::mem::take(&mut *bytes))
-        .map(Zeroizing::new)
-        .map_err(|_| Failure::new(ErrorKind::Internal, "The answer could not be written."))
 }

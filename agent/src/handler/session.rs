@@ -45,7 +45,11 @@ pub(super) async fn open(agent: &Agent, connection: &mut Connection, params: Ope
     Ok(opened.into())
 }
 
-pub(super) async fn prove(agent: &Agent, connection: &mut Connection, params: Prove) -> Result<Answer<Proved>, Failure> {
+pub(super) async fn prove(
+    agent: &Agent,
+    connection: &mut Connection,
+    params: Prove,
+) -> Result<Answer<Proved>, Failure> {
     // Taken, so that a nonce serves one attempt only.
     let pending = connection
         .pending
@@ -197,23 +201,26 @@ pub(super) async fn end(agent: &Agent, connection: &mut Connection, params: End)
     let ended = Caller { actor: target.actor(), from: target.from.clone() };
     agent.store.submit(move |tx| command::ended(tx, &ended, cause)).await.map_err(Failure::from)?;
     if target.id == caller.actor.session {
-        // The reply has to leave first: the connection closes with its next call or end.
         connection.session = None;
-        agent.sessions.end(target.id);
-        return Ok(Done {}.into());
+        // Taken out without closing: the reply has to leave first, and closes the connection itself.
+        agent.sessions.forget(target.id);
+        return Ok(Answer { result: Done {}, held: None, end: true });
     }
     agent.sessions.end(target.id).ok_or_else(nothing)?;
     Ok(Done {}.into())
 }
 
 /// The connection has closed: its session, if it still has one, ends with it.
-pub(super) async fn closed(agent: &Agent, connection: Connection) {
+pub(super) fn closed(agent: &Agent, connection: Connection) {
     let Some(session) = connection.session else { return };
     if agent.sessions.end(session.id).is_some() {
         let ended = Caller { actor: session.actor(), from: session.from };
-        if let Err(refused) = agent.store.submit(move |tx| command::ended(tx, &ended, "disconnected")).await {
-            tracing::warn!(?refused, "the end of a session was not recorded");
-        }
+        let store = agent.store.clone();
+        tokio::spawn(async move {
+            if let Err(refused) = store.submit(move |tx| command::ended(tx, &ended, "disconnected")).await {
+                tracing::warn!(?refused, "the end of a session was not recorded");
+            }
+        });
     }
 }
 

@@ -54,7 +54,11 @@ fn roles(facts: &Facts, now: jiff::Timestamp) -> Vec<strongroom_proto::words::Va
     roles
 }
 
-pub(super) async fn create(agent: &Agent, connection: &mut Connection, params: Create) -> Result<Answer<Created>, Failure> {
+pub(super) async fn create(
+    agent: &Agent,
+    connection: &mut Connection,
+    params: Create,
+) -> Result<Answer<Created>, Failure> {
     let caller = connection.caller(agent)?;
     check_some_text("name", &params.name, NAME_LEN_MAX)?;
     let view = agent.store.view();
@@ -83,9 +87,7 @@ pub(super) async fn create(agent: &Agent, connection: &mut Connection, params: C
             Ok(Created { id, receipt }.into())
         }
         Err(refused) => {
-            if allowed
-                && let Err(failure) = agent.token(move |keystore| keystore.destroy_vault_key(&key)).await
-            {
+            if allowed && let Err(failure) = agent.token(move |keystore| keystore.destroy_vault_key(&key)).await {
                 tracing::warn!(%failure, "a vault key without a vault stays in the token");
             }
             Err(refused.into())
@@ -93,7 +95,11 @@ pub(super) async fn create(agent: &Agent, connection: &mut Connection, params: C
     }
 }
 
-pub(super) async fn rename(agent: &Agent, connection: &mut Connection, params: Rename) -> Result<Answer<Changed>, Failure> {
+pub(super) async fn rename(
+    agent: &Agent,
+    connection: &mut Connection,
+    params: Rename,
+) -> Result<Answer<Changed>, Failure> {
     let caller = connection.caller(agent)?;
     if let Some(name) = &params.name {
         check_some_text("name", name, NAME_LEN_MAX)?;
@@ -108,7 +114,11 @@ pub(super) async fn rename(agent: &Agent, connection: &mut Connection, params: R
     Ok(Changed { receipt: durable.into_parts().1 }.into())
 }
 
-pub(super) async fn freeze(agent: &Agent, connection: &mut Connection, params: Freeze) -> Result<Answer<Changed>, Failure> {
+pub(super) async fn freeze(
+    agent: &Agent,
+    connection: &mut Connection,
+    params: Freeze,
+) -> Result<Answer<Changed>, Failure> {
     let caller = connection.caller(agent)?;
     check_some_text("reason", &params.reason, REASON_LEN_MAX)?;
     let durable = agent
@@ -121,9 +131,7 @@ pub(super) async fn freeze(agent: &Agent, connection: &mut Connection, params: F
 pub(super) async fn thaw(agent: &Agent, connection: &mut Connection, params: Thaw) -> Result<Answer<Changed>, Failure> {
     let caller = connection.caller(agent)?;
     check_some_text("reason", &params.reason, REASON_LEN_MAX)?;
-    let durable = agent
-        .store
-        .submit(move |tx| command::set_frozen(tx, &caller, &params.vault, false, &params.reason))
-        .await?;
+    let durable =
+        agent.store.submit(move |tx| command::set_frozen(tx, &caller, &params.vault, false, &params.reason)).await?;
     Ok(Changed { receipt: durable.into_parts().1 }.into())
 }

@@ -18,6 +18,8 @@ pub enum Operation {
     CreateVaultKey,
     /// [`super::Keystore::destroy_vault_key`].
     DestroyVaultKey,
+    /// [`super::Keystore::check_vault_key`].
+    CheckVaultKey,
     /// [`super::Keystore::seal`].
     Seal,
     /// [`super::Keystore::otp_mac`].
@@ -43,6 +45,7 @@ impl fmt::Display for Operation {
             Self::Provision => "provision the token",
             Self::CreateVaultKey => "create a vault key",
             Self::DestroyVaultKey => "destroy a vault key",
+            Self::CheckVaultKey => "check a vault key",
             Self::Seal => "seal a seed",
             Self::OtpMac => "compute a code",
             Self::Sign => "sign with the agent identity",

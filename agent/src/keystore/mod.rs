@@ -43,6 +43,12 @@ pub trait Keystore: Send + Sync {
     /// `KeyMissing` or `KeyMismatch` if the token holds no such key or another one under its label.
     fn destroy_vault_key(&self, key: &VaultKey) -> Result<(), KeystoreError>;
 
+    /// Proves that the token holds a vault key and that it is the recorded one, asking the token anew.
+    ///
+    /// # Errors
+    /// `KeyMissing` or `KeyMismatch`.
+    fn check_vault_key(&self, key: &VaultKey) -> Result<(), KeystoreError>;
+
     /// Seals a seed under a vault key, bound to its context, the token and the key.
     ///
     /// # Errors

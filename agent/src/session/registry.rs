@@ -75,6 +75,11 @@ impl Registry {
         Some(session)
     }
 
+    /// Takes a session out without closing its connection.
+    pub fn forget(&self, id: SessionId) {
+        self.sessions().remove(&id);
+    }
+
     /// True while the session has not been ended.
     #[must_use]
     pub fn lives(&self, id: SessionId) -> bool {

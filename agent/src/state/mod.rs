@@ -202,8 +202,9 @@ impl State {
     #[must_use]
     pub fn sole_admin(&self, identity: IdentityId) -> bool {
         !self.org.sole_admin_ended
-            && self.identities.get(&identity).is_some_and(|found| {
-                found.status == IdentityStatus::Active && found.roles.contains(&OrgRole::Admin)
-            })
+            && self
+                .identities
+                .get(&identity)
+                .is_some_and(|found| found.status == IdentityStatus::Active && found.roles.contains(&OrgRole::Admin))
     }
 }

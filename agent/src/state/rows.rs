@@ -394,16 +394,16 @@ row!(VaultKeyRow, "vault_key", decides: true,
     displace: |_, _| {});
 
 row!(Account, "account", decides: true,
-    key: |account| account.id.as_bytes().to_vec(), log: |account| LogId::Vault(account.vault), names: AccountNames,
-    place: |account, state| {
-        state.account_slugs.insert((account.vault, account.names.slug.clone()), account.id);
-        state.accounts.insert(account.id, account);
-    },
-    displace: |account, state| {
-        state.account_slugs.remove(&(account.vault, account.names.slug.clone()));
-        state.accounts.remove(&account.id);
-        state.windows.remove(&account.id);
-    });
+key: |account| account.id.as_bytes().to_vec(), log: |account| LogId::Vault(account.vault), names: AccountNames,
+place: |account, state| {
+    state.account_slugs.insert((account.vault, account.names.slug.clone()), account.id);
+    state.accounts.insert(account.id, account);
+},
+displace: |account, state| {
+    state.account_slugs.remove(&(account.vault, account.names.slug.clone()));
+    state.accounts.remove(&account.id);
+    state.windows.remove(&account.id);
+});
 
 row!(SealedSeedRow, "seed", decides: true,
     key: |row| [row.account.as_bytes().as_slice(), row.sealed.token.as_str().as_bytes()].concat(),

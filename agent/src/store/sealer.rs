@@ -93,8 +93,7 @@ impl Sealer {
     /// # Errors
     /// [`Tampered`] if anything in the row was changed, or it stands under another key or log.
     pub fn open<R: Row>(&self, stored: &StoredRow) -> Result<R, Tampered> {
-        let tampered =
-            |flaw| Tampered { kind: stored.kind.clone(), key: hex::encode(&stored.key), flaw };
+        let tampered = |flaw| Tampered { kind: stored.kind.clone(), key: hex::encode(&stored.key), flaw };
         self.row_mac(stored).verify_slice(&stored.tag).map_err(|_| tampered("tag"))?;
         let (nonce, sealed) = stored.names.split_at_checked(NONCE_LEN).ok_or_else(|| tampered("names"))?;
         let nonce: &[u8; NONCE_LEN] = nonce.try_into().map_err(|_| tampered("names"))?;

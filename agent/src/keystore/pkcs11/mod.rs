@@ -191,6 +191,11 @@ impl Keystore for Pkcs11Keystore {
         self.with(Operation::DestroyVaultKey, |live, _| provision::destroy_vault_key(&mut live.connection, key))
     }
 
+    fn check_vault_key(&self, key: &VaultKey) -> Result<(), KeystoreError> {
+        let operation = Operation::CheckVaultKey;
+        self.with(operation, |live, _| keys::verified_anew(&mut live.connection, key, operation).map(|_| ()))
+    }
+
     fn seal(&self, key: &VaultKey, context: &SeedContext, seed: &Seed) -> Result<SealedSeed, KeystoreError> {
         let operation = Operation::Seal;
         let mut sealed = SealedSeed {

@@ -32,7 +32,7 @@ pub struct StoreFile {
     pub(super) path: PathBuf,
     pub(super) connection: Connection,
     /// Held for the life of the store: a second agent on one file would fork the logs.
-    pub(super) lock: File,
+    _lock: File,
 }
 
 impl StoreFile {
@@ -61,7 +61,7 @@ impl StoreFile {
         put("org", meta.org.as_bytes())?;
         put("token", meta.token.as_bytes())?;
         put("store-keys", &meta.sealed_store_keys)?;
-        Ok(Self { path: path.to_owned(), connection, lock })
+        Ok(Self { path: path.to_owned(), connection, _lock: lock })
     }
 
     /// Opens an existing store file.
@@ -76,7 +76,7 @@ impl StoreFile {
         let mut connection = connect(path)?;
         migrate(&mut connection)?;
         make_reserve(path);
-        Ok(Self { path: path.to_owned(), connection, lock })
+        Ok(Self { path: path.to_owned(), connection, _lock: lock })
     }
 
     /// Reads what is needed to unlock the rows.

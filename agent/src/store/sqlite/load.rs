@@ -22,7 +22,12 @@ use crate::store::tx::{digest, origin};
 const WINDOWS_BACK: i64 = 2_000;
 
 /// Loads and verifies. Without an `org` row the store is as `init` begins it.
-pub(super) fn load(connection: &Connection, sealer: &Sealer, org: OrgId, anchors: &Anchors) -> Result<State, StoreError> {
+pub(super) fn load(
+    connection: &Connection,
+    sealer: &Sealer,
+    org: OrgId,
+    anchors: &Anchors,
+) -> Result<State, StoreError> {
     let mut state = State::empty(Org {
         id: org,
         created_at: Timestamp::UNIX_EPOCH,
@@ -133,8 +138,7 @@ fn load_heads(
     sealer: &Sealer,
     flaws: &mut BTreeMap<LogId, String>,
 ) -> Result<Vec<(LogId, Head)>, StoreError> {
-    let mut statement =
-        connection.prepare("SELECT log, frontier, state, last_ts, tag FROM log_head").map_err(read)?;
+    let mut statement = connection.prepare("SELECT log, frontier, state, last_ts, tag FROM log_head").map_err(read)?;
     let mut rows = statement.query([]).map_err(read)?;
     let mut heads = Vec::new();
     while let Some(row) = rows.next().map_err(read)? {
@@ -173,8 +177,7 @@ fn verify_log(
     let sql = |error| LogFlaw::Read(read(error));
     let anchor = anchors.of(origin(state, log).as_str());
     let mut frontier = Frontier::new();
-    let mut statement =
-        connection.prepare("SELECT seq, leaf FROM audit WHERE log = ?1 ORDER BY seq").map_err(sql)?;
+    let mut statement = connection.prepare("SELECT seq, leaf FROM audit WHERE log = ?1 ORDER BY seq").map_err(sql)?;
     let mut rows = statement.query(params![log.to_bytes()]).map_err(sql)?;
     while let Some(row) = rows.next().map_err(sql)? {
         let seq: i64 = row.get(0).map_err(sql)?;

@@ -122,9 +122,7 @@ impl Store {
     /// Why the whole store is sealed, if it is.
     #[must_use]
     pub fn sealed(&self) -> Option<String> {
-        self.queue
-            .sealed()
-            .or_else(|| self.view().sealed.get(&crate::state::LogId::Org).cloned())
+        self.queue.sealed().or_else(|| self.view().sealed.get(&crate::state::LogId::Org).cloned())
     }
 
     /// Ends the writer after what is queued, and waits for it.

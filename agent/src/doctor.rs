@@ -1,0 +1,247 @@
+//! `strongroom-agent doctor`: every precondition, with what to do where one fails. It changes nothing, and it presents the
+//! PIN once.
+
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use strongroom_proto::ids::Instance;
+
+use crate::audit::anchor::Anchors;
+use crate::config::Config;
+use crate::keystore::pkcs11::Pkcs11Keystore;
+use crate::keystore::{ErrorClass, Keystore, KeystoreError};
+use crate::store::StoreError;
+use crate::store::sealer::Sealer;
+use crate::store::sqlite::{Clock, Store, StoreFile};
+
+/// How a check went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It holds.
+    Ok,
+    /// It holds, but somebody should look.
+    Warning,
+    /// It does not hold.
+    Failed,
+    /// It could not be checked because an earlier one failed.
+    Skipped,
+}
+
+/// One check and what to do about it.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// What was checked.
+    pub name: &'static str,
+    /// How it went.
+    pub verdict: Verdict,
+    /// What was found.
+    pub found: String,
+    /// What to do; empty if nothing.
+    pub remedy: String,
+}
+
+impl Check {
+    fn ok(name: &'static str, found: impl Into<String>) -> Self {
+        Self { name, verdict: Verdict::Ok, found: found.into(), remedy: String::new() }
+    }
+
+    fn failed(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { name, verdict: Verdict::Failed, found: found.into(), remedy: remedy.into() }
+    }
+
+    fn warning(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { name, verdict: Verdict::Warning, found: found.into(), remedy: remedy.into() }
+    }
+
+    fn skipped(name: &'static str, why: &str) -> Self {
+        Self { name, verdict: Verdict::Skipped, found: why.to_owned(), remedy: String::new() }
+    }
+}
+
+/// Runs all checks, in the order in which a start would meet them.
+pub async fn examine(config: &Config) -> Vec<Check> {
+    let mut checks = vec![data_dir(&config.data_dir), socket_dir(&config.socket), clock()];
+    checks.push(memory_limits());
+    let file = StoreFile::open(&config.store_path());
+    if matches!(file, Err(StoreError::InUse)) {
+        checks.push(Check::ok("store", "an agent is running with it: ask it with `strongroom status`"));
+        checks.push(Check::skipped("token", "the running agent has the token"));
+        return checks;
+    }
+    let keystore = token(config, &mut checks);
+    store(config, file, keystore, &mut checks).await;
+    checks
+}
+
+fn data_dir(path: &Path) -> Check {
+    const NAME: &str = "data folder";
+    let remedy = format!("install -d -m 0700 -o $(id -un) {}", path.display());
+    match std::fs::symlink_metadata(path) {
+        Err(error) => Check::failed(NAME, format!("{}: {error}", path.display()), remedy),
+        Ok(found) if !found.is_dir() => Check::failed(NAME, format!("{} is no folder", path.display()), remedy),
+        Ok(found) if found.uid() != crate::os::user() => {
+            Check::failed(NAME, format!("{} belongs to user {}", path.display(), found.uid()), remedy)
+        }
+        Ok(found) if found.permissions().mode() & 0o077 != 0 => Check::failed(
+            NAME,
+            format!("{} can be entered by others", path.display()),
+            format!("chmod 0700 {}", path.display()),
+        ),
+        Ok(_) => Check::ok(NAME, path.display().to_string()),
+    }
+}
+
+fn socket_dir(socket: &Path) -> Check {
+    const NAME: &str = "socket folder";
+    let folder = socket.parent().unwrap_or(Path::new("/"));
+    let make = format!("install -d -m 0750 -g strongroom {}", folder.display());
+    match std::fs::symlink_metadata(folder) {
+        Err(error) => Check::failed(NAME, format!("{}: {error}", folder.display()), make),
+        Ok(found) if found.permissions().mode() & 0o007 != 0 => Check::failed(
+            NAME,
+            format!("{} can be entered by everybody", folder.display()),
+            format!("chmod 0750 {}", folder.display()),
+        ),
+        Ok(_) => Check::ok(NAME, folder.display().to_string()),
+    }
+}
+
+fn clock() -> Check {
+    const NAME: &str = "clock";
+    // The year this was written: a clock before it is not set at all.
+    const EPOCH: i64 = 1_767_225_600;
+    let now = Timestamp::now();
+    if now.as_second() < EPOCH {
+        Check::failed(NAME, now.to_string(), "set the clock and keep it with an NTP client: codes depend on it")
+    } else {
+        Check::ok(NAME, now.to_string())
+    }
+}
+
+fn memory_limits() -> Check {
+    const NAME: &str = "core dumps";
+    if crate::os::harden() {
+        Check::ok(NAME, "off for this process, and debuggers are kept out")
+    } else {
+        Check::warning(NAME, "could not be switched off", "set LimitCORE=0 in the unit")
+    }
+}
+
+fn token(config: &Config, checks: &mut Vec<Check>) -> Option<Arc<Pkcs11Keystore>> {
+    let pin = match config.pin.read() {
+        Ok(pin) => {
+            checks.push(Check::ok("PIN source", "readable by the agent only"));
+            pin
+        }
+        Err(error) => {
+            checks.push(Check::failed("PIN source", error.to_string(), error.remedy()));
+            checks.push(Check::skipped("token", "needs the PIN"));
+            return None;
+        }
+    };
+    match Pkcs11Keystore::open(&config.token_config(), &pin).and_then(|keystore| keystore.health().map(|()| keystore)) {
+        Ok(keystore) => {
+            checks.push(Check::ok("token", format!("{} answers a canary operation", keystore.token().as_str())));
+            Some(Arc::new(keystore))
+        }
+        Err(error) => {
+            checks.push(Check::failed("token", error.to_string(), token_remedy(config, &error)));
+            None
+        }
+    }
+}
+
+fn token_remedy(config: &Config, error: &KeystoreError) -> String {
+    let label = &config.token.label;
+    match (error, error.class()) {
+        (KeystoreError::Module { .. }, _) => {
+            "install the token's PKCS#11 module (Debian: apt-get install softhsm2) or correct [token] module".to_owned()
+        }
+        (KeystoreError::NoToken { .. }, _) => format!(
+            "make it with `softhsm2-util --init-token --free --label {label}`, or correct [token] label; \
+             with several of one label give serial"
+        ),
+        (_, ErrorClass::Pin) => {
+            "correct the PIN before the next start: most tokens lock after three wrong ones".to_owned()
+        }
+        (_, ErrorClass::KeyMissing) => {
+            "run strongroom-agent init, or restore the token that this store belongs to".to_owned()
+        }
+        _ => "check that the token is plugged in and its service runs, then try again".to_owned(),
+    }
+}
+
+async fn store(
+    config: &Config,
+    file: Result<StoreFile, StoreError>,
+    keystore: Option<Arc<Pkcs11Keystore>>,
+    checks: &mut Vec<Check>,
+) {
+    const NAME: &str = "store";
+    let meta = file.and_then(|file| file.meta().map(|meta| (file, meta)));
+    let (file, meta) = match meta {
+        Ok(both) => both,
+        Err(error) => {
+            checks.push(Check::failed(NAME, error.to_string(), "run strongroom-agent init, or restore a backup"));
+            return;
+        }
+    };
+    let Some(keystore) = keystore else {
+        checks.push(Check::skipped(NAME, "needs the token"));
+        return;
+    };
+    if keystore.token().as_str() != meta.token {
+        let found = format!("it was made with the token {}", meta.token);
+        checks.push(Check::failed(NAME, found, "plug in that token, or correct [token]"));
+        return;
+    }
+    let keys = match keystore.open_store_keys(meta.org, &meta.sealed_store_keys) {
+        Ok(keys) => keys,
+        Err(error) => {
+            checks.push(Check::failed(NAME, error.to_string(), "restore the token that this store belongs to"));
+            return;
+        }
+    };
+    let anchors = match Anchors::read(&config.anchor_path()) {
+        Ok(anchors) => anchors,
+        Err(error) => {
+            checks.push(Check::failed("anchors", error.to_string(), "restore the file from the newest copy"));
+            return;
+        }
+    };
+    let clock: Clock = Arc::new(Timestamp::now);
+    let store = match Store::start(file, Sealer::new(meta.org, keys), Instance::random(), clock, &anchors) {
+        Ok(store) => store,
+        Err(error) => {
+            checks.push(Check::failed(NAME, error.to_string(), "restore a backup"));
+            return;
+        }
+    };
+    let view = store.view();
+    if view.sealed.is_empty() {
+        let found = format!("{} logs match their rows, heads and anchors", view.heads.len());
+        checks.push(Check::ok(NAME, found));
+    }
+    for (log, flaw) in &view.sealed {
+        let name = crate::store::tx::origin(&view, *log);
+        checks.push(Check::failed(
+            NAME,
+            format!("{name}: {flaw}"),
+            "somebody changed the store: keep a copy as evidence, then restore the newest backup",
+        ));
+    }
+    checks.push(vault_keys(&view, keystore.as_ref()));
+    store.close().await;
+}
+
+fn vault_keys(view: &crate::state::State, keystore: &dyn Keystore) -> Check {
+    const NAME: &str = "vault keys";
+    for row in view.vault_keys.values() {
+        if let Err(error) = keystore.check_vault_key(&row.key) {
+            return Check::failed(NAME, error.to_string(), "restore the token's backup: seeds under this key need it");
+        }
+    }
+    Check::ok(NAME, format!("{} are in the token and match their key-check values", view.vault_keys.len()))
+}
