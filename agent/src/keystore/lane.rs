@@ -4,8 +4,8 @@
 //! A call to a PKCS#11 module cannot be cancelled, only abandoned: the lane notices, and fails fast until it returns.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,10 +32,13 @@ impl Default for LaneConfig {
 
 type Job = Box<dyn FnOnce(&dyn Keystore) + Send>;
 
-/// The lane. Dropping it ends its threads once their calls return.
+/// The lane. Dropping it makes no further calls and waits for the running ones: a module whose threads are still at work
+/// while the process exits corrupts memory (seen with SoftHSM). A hung call is waited for `hung_after`, then abandoned.
 pub struct Lane {
-    queue: SyncSender<Job>,
+    queue: Option<SyncSender<Job>>,
     watch: Arc<Watch>,
+    /// Closed when the last thread has ended and let go of the keystore.
+    ended: Mutex<Receiver<()>>,
 }
 
 /// When each thread's running call began, in µs after the lane did, plus 1; 0 while the thread waits.
@@ -43,6 +46,8 @@ struct Watch {
     origin: Instant,
     hung_after: Duration,
     started_us: Vec<AtomicU64>,
+    /// The lane was dropped: what is queued is not begun.
+    closing: AtomicBool,
 }
 
 impl Watch {
@@ -73,14 +78,19 @@ impl Lane {
             origin: Instant::now(),
             hung_after: config.hung_after,
             started_us: (0..config.threads.max(1)).map(|_| AtomicU64::new(0)).collect(),
+            closing: AtomicBool::new(false),
         });
+        let (running, ended) = sync_channel::<()>(0);
         for thread in 0..config.threads.max(1) {
             let (keystore, jobs, watch) = (Arc::clone(&keystore), Arc::clone(&jobs), Arc::clone(&watch));
-            std::thread::Builder::new()
-                .name(format!("token-{thread}"))
-                .spawn(move || work(thread, keystore.as_ref(), &jobs, &watch))?;
+            let running = running.clone();
+            std::thread::Builder::new().name(format!("token-{thread}")).spawn(move || {
+                work(thread, keystore.as_ref(), &jobs, &watch);
+                drop(keystore);
+                drop(running);
+            })?;
         }
-        Ok(Self { queue, watch })
+        Ok(Self { queue: Some(queue), watch, ended: Mutex::new(ended) })
     }
 
     /// Runs one call on the keystore and waits for it at most until `deadline` from now. A call that is still queued then
@@ -105,7 +115,8 @@ impl Lane {
                 let _unheard = reply.send(call(keystore));
             }
         });
-        self.queue.try_send(job).map_err(|error| match error {
+        let queue = self.queue.as_ref().ok_or(KeystoreError::Hung { operation })?;
+        queue.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => KeystoreError::Busy { operation },
             TrySendError::Disconnected(_) => KeystoreError::Hung { operation },
         })?;
@@ -124,12 +135,26 @@ impl Lane {
     }
 }
 
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.watch.closing.store(true, Ordering::Relaxed);
+        self.queue = None;
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if ended.recv_timeout(self.watch.hung_after) == Err(RecvTimeoutError::Timeout) {
+            tracing::error!("a call to the token did not return; its thread is abandoned");
+        }
+    }
+}
+
 fn work(thread: usize, keystore: &dyn Keystore, jobs: &Mutex<Receiver<Job>>, watch: &Watch) {
     let Some(started_us) = watch.started_us.get(thread) else { return };
     loop {
         // One thread waits in the queue, the others for this lock.
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
+        if watch.closing.load(Ordering::Relaxed) {
+            return;
+        }
         started_us.store(watch.now_us(), Ordering::Relaxed);
         if catch_unwind(AssertUnwindSafe(|| job(keystore))).is_err() {
             tracing::error!("a call to the token panicked");
@@ -259,5 +284,24 @@ mod tests {
         let broken = lane.run::<()>(LONG, |_| panic!("a bug")).await.unwrap_err();
         assert_eq!(broken.class(), ErrorClass::Device);
         assert_eq!(class_of(&lane, LONG).await, None);
+    }
+
+    #[tokio::test]
+    async fn dropping_the_lane_waits_for_the_running_call_and_lets_the_keystore_go() {
+        let (counter, lane) = lane(LaneConfig::default());
+        let finished = Arc::new(AtomicBool::new(false));
+        let (running, started) = channel();
+        let inside = Arc::clone(&finished);
+        let call = lane.run(Duration::from_millis(50), move |_| {
+            running.send(()).unwrap();
+            std::thread::sleep(Duration::from_millis(100));
+            inside.store(true, Ordering::Relaxed);
+            Ok(())
+        });
+        assert_eq!(call.await.unwrap_err().class(), ErrorClass::Deadline);
+        started.recv().unwrap();
+        drop(Arc::into_inner(lane).unwrap());
+        assert!(finished.load(Ordering::Relaxed));
+        assert_eq!(Arc::strong_count(&counter), 1);
     }
 }

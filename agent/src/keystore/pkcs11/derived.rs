@@ -7,7 +7,7 @@ use hmac::{Hmac, Mac};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 use strongroom_proto::words::Algorithm;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::connection::{Connection, KeyHandle};
 use crate::keystore::secret::Scratch;
@@ -76,8 +76,10 @@ pub(super) fn mac(algorithm: Algorithm, block: &[u8], counter: u64) -> Option<Ot
     fn compute<M: Mac + hmac::KeyInit>(algorithm: Algorithm, block: &[u8], counter: u64) -> Option<OtpMac> {
         let mut mac = <M as hmac::KeyInit>::new_from_slice(block).ok()?;
         mac.update(&counter.to_be_bytes());
-        let bytes = Zeroizing::new(mac.finalize().into_bytes().to_vec());
-        OtpMac::new(algorithm, &bytes)
+        let mut bytes = mac.finalize().into_bytes();
+        let mac = OtpMac::new(algorithm, &bytes);
+        bytes.as_mut_slice().zeroize();
+        mac
     }
     match algorithm {
         Algorithm::Sha1 => compute::<Hmac<Sha1>>(algorithm, block, counter),

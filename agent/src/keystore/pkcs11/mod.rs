@@ -10,6 +10,7 @@ mod keys;
 mod label;
 mod provision;
 mod resident;
+mod sealing;
 mod store_keys;
 mod template;
 #[cfg(test)]
@@ -25,8 +26,8 @@ use strongroom_proto::ids::{OrgId, VaultId};
 use strongroom_proto::words::Scheme;
 use zeroize::Zeroizing;
 
-use self::connection::{Connection, KeyHandle, Module};
-use self::resident::{Binder, Unwrapped};
+use self::connection::{Connection, Module};
+use self::resident::Binder;
 use super::secret::Scratch;
 use super::{
     ErrorClass, Keystore, KeystoreError, Operation, OtpMac, SealedSeed, Seed, SeedContext, StoreKeys, TokenId, VaultKey,
@@ -159,21 +160,6 @@ impl Pkcs11Keystore {
         keys::settle_by_canary(&mut live.connection, canary, operation)?;
         work(live, scratch)
     }
-
-    fn check_belongs(
-        &self,
-        key: &VaultKey,
-        context: &SeedContext,
-        sealed: &SealedSeed,
-        operation: Operation,
-    ) -> Result<(), KeystoreError> {
-        let belongs = key.vault == context.vault
-            && sealed.token == self.token
-            && sealed.version == SealedSeed::VERSION
-            && sealed.scheme == key.scheme
-            && sealed.key_number == key.number;
-        if belongs { Ok(()) } else { Err(KeystoreError::Corrupt { operation }) }
-    }
 }
 
 impl Keystore for Pkcs11Keystore {
@@ -197,43 +183,8 @@ impl Keystore for Pkcs11Keystore {
     }
 
     fn seal(&self, key: &VaultKey, context: &SeedContext, seed: &Seed) -> Result<SealedSeed, KeystoreError> {
-        let operation = Operation::Seal;
-        let mut sealed = SealedSeed {
-            scheme: key.scheme,
-            version: SealedSeed::VERSION,
-            token: self.token.clone(),
-            key_number: key.number,
-            salt: Vec::new(),
-            blob: Vec::new(),
-            binding: Vec::new(),
-        };
-        self.check_belongs(key, context, &sealed, operation)?;
-        if key.scheme == Scheme::Derived {
-            let mut salt = vec![0; derived::SALT_LEN];
-            getrandom::fill(&mut salt)
-                .map_err(|error| KeystoreError::System { operation, reason: format!("no randomness: {error}") })?;
-            sealed.salt = salt;
-        }
         let block = seed.block(context.algorithm);
-        self.with(operation, |live, _| {
-            let mut sealed = sealed.clone();
-            // Verified before every seal, not only after a find: what is sealed under a wrong key is lost.
-            let handle = keys::verified_anew(&mut live.connection, key, operation)?;
-            match key.scheme {
-                Scheme::Resident => {
-                    sealed.blob = resident::wrap(&live.connection, handle, &block, operation)?;
-                    sealed.binding = live.binder.bind(&sealed, context);
-                }
-                Scheme::Derived => {
-                    let seed_key = derived::seed_key(&live.connection, handle, context, &sealed.salt, operation)?;
-                    let associated = sealed.associated_data(context).into_bytes();
-                    sealed.blob = derived::encrypt(&seed_key, &associated, block.clone()).ok_or_else(|| {
-                        KeystoreError::Device { operation, code: "the token gave a key of the wrong length".into() }
-                    })?;
-                }
-            }
-            Ok(sealed)
-        })
+        self.with(Operation::Seal, |live, _| sealing::seal(live, &self.token, key, context, &block))
     }
 
     fn otp_mac(
@@ -243,17 +194,8 @@ impl Keystore for Pkcs11Keystore {
         sealed: &SealedSeed,
         counter: u64,
     ) -> Result<OtpMac, KeystoreError> {
-        let operation = Operation::OtpMac;
-        self.check_belongs(key, context, sealed, operation)?;
-        self.with(operation, |live, scratch| {
-            if key.scheme == Scheme::Resident && !live.binder.holds(sealed, context) {
-                return Err(KeystoreError::Corrupt { operation });
-            }
-            let handle = keys::verified(&mut live.connection, key, operation)?;
-            match key.scheme {
-                Scheme::Resident => release_resident(live, key, handle, context, sealed, counter),
-                Scheme::Derived => release_derived(live, scratch, handle, context, sealed, counter),
-            }
+        self.with(Operation::OtpMac, |live, scratch| {
+            sealing::otp_mac(live, scratch, &self.token, key, context, sealed, counter)
         })
     }
 
@@ -327,46 +269,6 @@ impl Pkcs11Keystore {
 
 fn refused_before(operation: Operation) -> KeystoreError {
     KeystoreError::Pin { operation, code: "at an earlier attempt".into() }
-}
-
-fn release_resident(
-    live: &mut Live,
-    key: &VaultKey,
-    handle: KeyHandle,
-    context: &SeedContext,
-    sealed: &SealedSeed,
-    counter: u64,
-) -> Result<OtpMac, KeystoreError> {
-    let operation = Operation::OtpMac;
-    match resident::mac(&live.connection, handle, &sealed.blob, context.algorithm, counter, operation)? {
-        Unwrapped::Mac(mac) => Ok(mac),
-        Unwrapped::RefusedBlob(corrupt) => {
-            // The binding held, so the blob is as it was sealed: believe "corrupt" only of a token that still works.
-            keys::verified_anew(&mut live.connection, key, operation)?;
-            Err(corrupt)
-        }
-    }
-}
-
-fn release_derived(
-    live: &mut Live,
-    scratch: &mut Scratch,
-    handle: KeyHandle,
-    context: &SeedContext,
-    sealed: &SealedSeed,
-    counter: u64,
-) -> Result<OtpMac, KeystoreError> {
-    let operation = Operation::OtpMac;
-    if sealed.salt.len() != derived::SALT_LEN {
-        return Err(KeystoreError::Corrupt { operation });
-    }
-    let seed_key = derived::seed_key(&live.connection, handle, context, &sealed.salt, operation)?;
-    let associated = sealed.associated_data(context).into_bytes();
-    derived::with_opened(&seed_key, &associated, &sealed.blob, scratch, |block| {
-        derived::mac(context.algorithm, block, counter)
-    })
-    .flatten()
-    .ok_or(KeystoreError::Corrupt { operation })
 }
 
 /// The mechanism of the agent identity: a digest goes in, because SoftHSM before 2.7 lacks the hashing form.

@@ -79,6 +79,25 @@ token_test! {
             let refused = unwrap_with(&session, vault_key, &sealed.blob, &wish);
             assert_eq!(refused, Err(RvError::TemplateInconsistent), "{wish:?}");
         }
+        // As a key of another kind the token may take it, but 64 bytes are no AES key: nothing can be done with it.
+        let aes = [
+            Attribute::Class(ObjectClass::SECRET_KEY),
+            Attribute::KeyType(KeyType::AES),
+            Attribute::Sensitive(true),
+            Attribute::Extractable(false),
+            Attribute::Token(false),
+            Attribute::Derive(false),
+            Attribute::Encrypt(true),
+            Attribute::Decrypt(true),
+            Attribute::Wrap(true),
+            Attribute::Unwrap(true),
+        ];
+        if let Ok(seed) = session.unwrap_key(&KEY_WRAP, vault_key, &sealed.blob, &aes) {
+            assert!(session.encrypt(&Mechanism::AesEcb, seed, &[0; 16]).is_err());
+            assert!(session.decrypt(&Mechanism::AesEcb, seed, &[0; 16]).is_err());
+            let import = session.create_object(&template::imported_block(&[1; 64])).unwrap();
+            assert!(session.wrap_key(&KEY_WRAP, seed, import).is_err());
+        }
         // The one way that is left gives a key that signs, and nothing else.
         let seed = session.unwrap_key(&KEY_WRAP, vault_key, &sealed.blob, &template::unwrapped_seed()).unwrap();
         assert!(read(&session, seed).is_none_or(|value| value.is_empty()));
