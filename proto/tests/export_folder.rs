@@ -195,7 +195,7 @@ fn what_is_no_record_is_named_and_shown_harmlessly() {
     let version = folder.log.records[3].replace("\"v\":1", "\"v\":2");
     let twice = folder.log.records[3].replace("\"v\":1", "\"v\":1,\"v\":1");
     for (line, places) in [
-        (&b"{}"[..], &["record 3 (line 4)", "missing field"][..]),
+        (&b"{}"[..], &["record 3 (line 4)", "missing field `agent`, at byte 2"][..]),
         (b"", &["record 3 (line 4)"]),
         (b"\xff", &["record 3 (line 4)", "UTF-8"]),
         (escape.as_bytes(), &["record 3 (line 4)"]),

@@ -140,5 +140,11 @@ impl<'checkpoint> Log<'checkpoint> {
 /// Reads a record; says why not, without characters that a terminal would obey.
 fn parse(line: &[u8]) -> Result<Record, String> {
     let text = std::str::from_utf8(line).map_err(|_| "it is no UTF-8".to_owned())?;
-    serde_json::from_str(text).map_err(|error| error.to_string().escape_debug().take(160).collect())
+    serde_json::from_str(text).map_err(|error| {
+        let reason = error.to_string();
+        // The parser counts lines within the record, which would be taken for lines of the file.
+        let reason = reason.split(" at line ").next().unwrap_or_default();
+        let escaped: String = reason.escape_debug().take(160).collect();
+        format!("{escaped}, at byte {}", error.column())
+    })
 }
