@@ -25,8 +25,8 @@ pub const ORIGIN_LEN_MAX: usize = 200;
 
 /// Names a log for ever: the first line of its checkpoints, in every record, and the key name of its signatures.
 ///
-/// Printable, without white space and `+`: a line feed in an origin could forge the size below it, and a key name ends at
-/// a space or `+` (C2SP signed-note).
+/// Printable ASCII without spaces and `+`: a line feed in an origin could forge the size below it, and a key name holds
+/// neither spaces nor `+` (C2SP signed-note).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin(String);
 
@@ -46,14 +46,15 @@ impl Origin {
     /// Checks and takes an origin.
     ///
     /// # Errors
-    /// [`NoteError::Origin`] if it is empty, longer than [`ORIGIN_LEN_MAX`] bytes or holds white space, `+` or a control
-    /// character.
+    /// [`NoteError::Origin`] if it is empty, longer than [`ORIGIN_LEN_MAX`] bytes or holds anything but ASCII letters,
+    /// digits and punctuation other than `+`.
     pub fn parse(text: &str) -> Result<Self, NoteError> {
-        let refused = |character: char| character.is_whitespace() || character.is_control() || character == '+';
-        if text.is_empty() || text.len() > ORIGIN_LEN_MAX || text.contains(refused) {
-            return Err(NoteError::Origin);
+        let allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'+';
+        if !text.is_empty() && text.len() <= ORIGIN_LEN_MAX && text.bytes().all(allowed) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NoteError::Origin)
         }
-        Ok(Self(text.to_owned()))
     }
 
     /// The origin as text.
@@ -96,7 +97,7 @@ pub enum NoteError {
     #[error("a checkpoint's text has three lines: origin, size and root")]
     Lines,
     /// The first line is no origin.
-    #[error("an origin is 1 to {ORIGIN_LEN_MAX} printable characters without spaces and '+'")]
+    #[error("an origin is 1 to {ORIGIN_LEN_MAX} printable ASCII characters without spaces and '+'")]
     Origin,
     /// The second line is no plain decimal number, or above [`LOG_SIZE_MAX`].
     #[error("a checkpoint's size is a plain decimal number below 2^53")]

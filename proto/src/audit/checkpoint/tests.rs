@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use proptest::prelude::*;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 
@@ -159,5 +160,30 @@ fn a_broken_note_is_refused_by_the_name_of_its_flaw() {
     assert!(SignedCheckpoint::parse(&good).is_ok());
     for (text, flaw) in cases {
         assert_eq!(SignedCheckpoint::parse(text).unwrap_err(), flaw, "{text}");
+    }
+}
+
+proptest! {
+    /// Whatever happens to a note, it is refused or still says what was signed.
+    #[test]
+    fn a_changed_note_never_says_anything_else(place in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<prop::sample::Index>()) {
+        let signer = Signer::new();
+        let note = signer.note(&sample()).into_bytes();
+        let mut changed = note.clone();
+        changed[place.index(note.len())] = byte;
+        for bytes in [changed, note[..cut.index(note.len())].to_vec()] {
+            let Ok(text) = String::from_utf8(bytes) else { continue };
+            if let Ok(parsed) = SignedCheckpoint::parse(&text) && let Ok(checkpoint) = parsed.verify(&signer.key()) {
+                prop_assert_eq!(checkpoint, &sample());
+            }
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "\\PC*", lines in prop::collection::vec("[ -~\u{2014}]{0,60}", 0..8)) {
+        let _ = SignedCheckpoint::parse(&text);
+        let _ = SignedCheckpoint::parse(&lines.join("\n"));
+        let _ = AgentKey::from_text(&text);
+        let _ = AgentKey::from_text(&lines.join("\n"));
     }
 }
