@@ -1,1 +1,3 @@
-//! Strongroom front end.
+//! Strongroom's front end: the command line, the full-screen view and the importers, built on `strongroom-proto` alone.
+
+pub mod import;
