@@ -93,14 +93,14 @@ fn traps_of_the_secret_are_repaired() {
 
 #[test]
 fn traps_of_the_parameters_are_repaired() {
-    let spelling = Note::AlgorithmSpelling;
+    let spelling = &[Note::AlgorithmSpelling];
     let table: &[(&str, Algorithm, u8, u32, &[Note])] = &[
         ("algorithm=SHA256&digits=8&period=60", Algorithm::Sha256, 8, 60, &[]),
         ("algorithm=SHA512&digits=10&period=1", Algorithm::Sha512, 10, 1, &[]),
-        ("algorithm=SHA-256&digits=6&period=86400", Algorithm::Sha256, 6, 86_400, &[spelling.clone()]),
-        ("algorithm=HmacSHA1&digits=6&period=30", Algorithm::Sha1, 6, 30, &[spelling.clone()]),
-        ("algorithm=sha256&digits=6&period=30", Algorithm::Sha256, 6, 30, &[spelling.clone()]),
-        ("algorithm=HMAC-SHA-512&digits=6&period=30", Algorithm::Sha512, 6, 30, &[spelling]),
+        ("algorithm=SHA-256&digits=6&period=86400", Algorithm::Sha256, 6, 86_400, spelling),
+        ("algorithm=HmacSHA1&digits=6&period=30", Algorithm::Sha1, 6, 30, spelling),
+        ("algorithm=sha256&digits=6&period=30", Algorithm::Sha256, 6, 30, spelling),
+        ("algorithm=HMAC-SHA-512&digits=6&period=30", Algorithm::Sha512, 6, 30, spelling),
         (
             "algorithm=&digits=&period=",
             Algorithm::Sha1,
