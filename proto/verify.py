@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""Checks a Strongroom export folder with Python 3 and openssl alone (format: AUDIT-FORMAT.md).
+
+usage: verify.py FOLDER [--key SHA256:FINGERPRINT | --key PUBLIC-KEY-FILE] [--against KEPT-CHECKPOINT]
+Exit code: 0 complete and unaltered, 1 not, 2 wrong usage.
+"""
+import argparse, base64, hashlib, json, os, subprocess, sys, tempfile
+
+SPKI = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")  # P-256, before the point (RFC 5480)
+sha256 = lambda data: hashlib.sha256(data).digest()
+decode = lambda text: base64.b64decode(text, validate=True)
+
+def need(condition, sentence):
+    if not condition:
+        sys.exit(f"NOT VERIFIED: {sentence}")
+
+def read(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        return file.read(32769)
+
+def ssh_blob(text):
+    """The OpenSSH form of a P-256 key that comes as PEM or as an OpenSSH line."""
+    if not text.lstrip().startswith("-----"):
+        return decode(text.split()[1])
+    der = decode("".join(text.strip().splitlines()[1:-1]))
+    need(der[:26] == SPKI and len(der) == 91, "log.pub is no P-256 key")
+    return b"".join(len(part).to_bytes(4, "big") + part for part in (b"ecdsa-sha2-nistp256", b"nistp256", der[26:]))
+
+def fingerprint(blob):
+    return "SHA256:" + base64.b64encode(sha256(blob)).decode().rstrip("=")
+
+def checkpoint(text, name, key):
+    """Origin, size and root of a signed note (C2SP tlog-checkpoint) that the key signed."""
+    body, _, signatures = text.rpartition("\n\n")
+    lines, spki = body.split("\n"), SPKI + key[-65:]
+    need(len(lines) == 3 and signatures.endswith("\n"), f"{name} is no checkpoint")
+    own = [line.rsplit(" ", 1)[1] for line in signatures.splitlines() if line.startswith(f"\u2014 {lines[0]} ")]
+    own = [sig[4:] for sig in map(decode, own) if sig[:4] == sha256(spki)[:4]]
+    need(own, f"{name} is not signed by the key of this log")
+    with tempfile.TemporaryDirectory() as scratch:
+        for signature in own:
+            with open(f"{scratch}/key", "wb") as file: file.write(spki)
+            with open(f"{scratch}/sig", "wb") as file: file.write(signature)
+            check = ["openssl", "dgst", "-sha256", "-keyform", "DER", "-verify", f"{scratch}/key", "-signature", f"{scratch}/sig"]
+            done = subprocess.run(check, input=(body + "\n").encode(), capture_output=True)
+            need(done.returncode == 0, f"the signature on {name} is false, or its text was changed")
+    return lines[0], int(lines[1]), decode(lines[2])
+
+def root(subtrees):
+    hashes = [node for _, node in subtrees] or [sha256(b"")]
+    while len(hashes) > 1:
+        hashes[-2:] = [sha256(b"\1" + hashes[-2] + hashes[-1])]
+    return hashes[0]
+
+def main():
+    parser = argparse.ArgumentParser(usage=__doc__.split("\n")[2][7:])
+    parser.add_argument("folder"); parser.add_argument("--key"); parser.add_argument("--against")
+    args = parser.parse_args()
+    inside = lambda name: os.path.join(args.folder, name)
+    key = ssh_blob(read(inside("log.pub")))
+    if args.key:
+        pinned = args.key if args.key.startswith("SHA256:") else fingerprint(ssh_blob(read(args.key)))
+        need(fingerprint(key) == pinned, f"log.pub is the key {fingerprint(key)}, but {pinned} is pinned")
+    origin, size, final = checkpoint(read(inside("checkpoint")), "checkpoint", key)
+    marks = [(size, final, "checkpoint")]
+    older = [(inside(f"checkpoints/{n}"), f"checkpoints/{n}") for n in os.listdir(inside("checkpoints"))] if os.path.isdir(inside("checkpoints")) else []
+    for path, name in older + ([(args.against, "the checkpoint that you kept")] if args.against else []):
+        log, at, older_root = checkpoint(read(path), name, key)
+        need(log == origin and at <= size, f"{name} is of another log, or covers more than the newest: rolled back?")
+        marks.append((at, older_root, name))
+
+    openings = {}
+    if os.path.exists(inside("openings.ndjson")):
+        with open(inside("openings.ndjson"), encoding="utf-8") as file:
+            for line in map(json.loads, file):
+                openings.setdefault(line["seq"], []).append(line)
+    seq, before, subtrees, intact, withheld = 0, "", [], 0, 0
+    def reached():
+        nonlocal intact
+        for at, expected, name in sorted(marks):
+            if at == seq:
+                need(root(subtrees) == expected, f"records {intact} to {seq - 1} are not what {name} was signed over")
+                intact = at
+    reached()
+    with open(inside("log.ndjson"), "rb") as file:
+        while line := file.readline(8193):
+            place = f"record {seq} (line {seq + 1})"
+            need(seq < size, f"the checkpoint covers {size} records, but the log goes on with {place}")
+            need(line.endswith(b"\n"), f"{place} is cut off or too long")
+            try:
+                record = json.loads(line)
+                need(record["log"] == origin, f"{place} belongs to another log: {record['log']!a}")
+                need(record["seq"] == seq, f"record {seq} is missing: line {seq + 1} holds record {record['seq']!a}")
+                need(record["ts"] >= before, f"{place} is dated before the record before it")
+                commitments = dict(record.get("h", {}))
+            except (ValueError, KeyError, TypeError):
+                need(False, f"{place} is no record")
+            leaf, level, before = sha256(b"\0" + line[:-1]), 0, record["ts"]
+            while subtrees and subtrees[-1][0] == level:
+                leaf, level = sha256(b"\1" + subtrees.pop()[1] + leaf), level + 1
+            subtrees.append((level, leaf))
+            for o in openings.pop(seq, []):
+                field = o["field"].encode()
+                value = sha256(b"\1" + len(field).to_bytes(4, "big") + field + decode(o["salt"]) + o["value"].encode())
+                need(commitments.pop(o["field"], "") == base64.b64encode(value).decode(), f"an opening is false: {o['field']!a} of {place}")
+            withheld, seq = withheld + len(commitments), seq + 1
+            reached()
+    need(seq == size, f"the log ends after {seq} records, but the checkpoint covers {size}")
+    need(not openings, f"openings.ndjson opens records that the log does not have: {sorted(openings)}")
+    print(f"verified: {origin}, {size} records, {withheld} values withheld, key {fingerprint(key)}")
+    if not args.key:
+        print("unpinned: the key came with the folder, so anybody could have made all of it; name it with --key")
+
+try:
+    main()
+except (OSError, ValueError, LookupError, TypeError) as error:
+    need(False, f"the folder is broken: {error!a}")
