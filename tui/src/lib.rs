@@ -1,3 +1,5 @@
 //! Strongroom's front end: the command line, the full-screen view and the importers, built on `strongroom-proto` alone.
 
+pub mod cli;
 pub mod import;
+pub mod settings;

@@ -211,7 +211,8 @@ mod tests {
     }
 
     fn parse(text: &str) -> Result<Settings, String> {
-        Settings::parse(text, Path::new("config.toml"), Some(Path::new("/home/jana"))).map_err(|error| error.to_string())
+        Settings::parse(text, Path::new("config.toml"), Some(Path::new("/home/jana")))
+            .map_err(|error| error.to_string())
     }
 
     #[test]

@@ -76,7 +76,12 @@ pub(super) async fn add(context: &Context, arguments: Add) -> Result<(), CliErro
     let row = rows::row(&candidate, arguments.account.account.clone());
     let imported = rows::import(&mut client, &arguments.account.vault, "manual", vec![row]).await?;
     let account = &arguments.account;
-    context.out.changed("strongroom.account_added/1", Account { account }, &imported.receipt, &format!("Added {account}"))
+    context.out.changed(
+        "strongroom.account_added/1",
+        Account { account },
+        &imported.receipt,
+        &format!("Added {account}"),
+    )
 }
 
 pub(super) async fn remove(context: &Context, arguments: Remove) -> Result<(), CliError> {
@@ -85,7 +90,12 @@ pub(super) async fn remove(context: &Context, arguments: Remove) -> Result<(), C
     context.confirm(arguments.yes, &consequence)?;
     let mut client = context.log_in().await?;
     let changed = client.call(&RemoveCall { account: account.clone(), reason: arguments.reason.clone() }).await?;
-    context.out.changed("strongroom.account_removed/1", Account { account }, &changed.receipt, &format!("Removed {account}"))
+    context.out.changed(
+        "strongroom.account_removed/1",
+        Account { account },
+        &changed.receipt,
+        &format!("Removed {account}"),
+    )
 }
 
 fn read_secret(context: &Context, from_stdin: bool) -> Result<Zeroizing<String>, CliError> {

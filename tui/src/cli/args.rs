@@ -21,7 +21,7 @@ Settings: flags, then STRONGROOM_SOCK, STRONGROOM_IDENTITY and STRONGROOM_KEY, t
 /// Team MFA vault: codes for your clients' logins, on record. Without a command: the full-screen view.
 #[derive(Debug, Parser)]
 #[command(name = "strongroom", version, after_help = AFTER, max_term_width = 100, disable_help_subcommand = true)]
-pub struct Cli {
+pub(super) struct Cli {
     #[command(flatten)]
     pub(super) globals: Globals,
     #[command(subcommand)]

@@ -223,8 +223,13 @@ mod tests {
         let now = "2026-11-21T19:00:12Z".parse().unwrap();
         assert_eq!(taken_notice(&[], now), None);
         let one = [marcus("2026-11-21T19:00:04Z")];
-        assert_eq!(taken_notice(&one, now).unwrap(), "marcus took this code 8 s ago; if it is refused, take the next one");
+        assert_eq!(
+            taken_notice(&one, now).unwrap(),
+            "marcus took this code 8 s ago; if it is refused, take the next one"
+        );
         let two = [marcus("2026-11-21T19:00:04Z"), marcus("2026-11-21T19:00:10Z")];
-        assert!(taken_notice(&two, now).unwrap().starts_with("marcus took this code 2 s ago (2 releases before yours)"));
+        assert!(
+            taken_notice(&two, now).unwrap().starts_with("marcus took this code 2 s ago (2 releases before yours)")
+        );
     }
 }

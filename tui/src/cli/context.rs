@@ -59,8 +59,9 @@ impl Context {
 
     fn identity(&self) -> Result<&Slug, CliError> {
         self.settings.identity.as_ref().ok_or_else(|| {
-            CliError::usage("It is not said who logs in.")
-                .hint("use --identity SLUG, STRONGROOM_IDENTITY, or identity = \"…\" in ~/.config/strongroom/config.toml")
+            CliError::usage("It is not said who logs in.").hint(
+                "use --identity SLUG, STRONGROOM_IDENTITY, or identity = \"…\" in ~/.config/strongroom/config.toml",
+            )
         })
     }
 
@@ -146,7 +147,9 @@ mod tests {
 
     #[test]
     fn only_a_yes_is_a_yes() {
-        for (answer, yes) in [("y\n", true), ("Yes\r\n", true), ("\n", false), ("", false), ("n", false), ("yep", false)] {
+        for (answer, yes) in
+            [("y\n", true), ("Yes\r\n", true), ("\n", false), ("", false), ("n", false), ("yep", false)]
+        {
             assert_eq!(is_yes(answer), yes, "{answer:?}");
         }
     }

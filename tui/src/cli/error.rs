@@ -17,6 +17,8 @@ pub(super) const EXIT_USAGE: u8 = 2;
 const EXIT_DENIED: u8 = 4;
 /// Exit code when nobody answers at the socket.
 const EXIT_UNREACHABLE: u8 = 6;
+/// Exit code when the agent runs and gives no codes.
+const EXIT_LOCKED: u8 = 7;
 /// Exit code when the answer did not come in time.
 const EXIT_TIMED_OUT: u8 = 8;
 /// Exit code when some rows were left out.
@@ -66,6 +68,16 @@ impl CliError {
         Self::failure(format!("{message}: {}", chain(cause)))
     }
 
+    /// The agent gives no codes.
+    pub(super) fn locked(kind: &'static str, message: &str) -> Self {
+        Self::new(EXIT_LOCKED, kind, message)
+    }
+
+    /// An exported log is not what it must be.
+    pub(super) fn unverified(cause: &dyn Error) -> Self {
+        Self::new(EXIT_FAILURE, "unverified", format!("NOT VERIFIED: {}", chain(cause)))
+    }
+
     /// A person said no.
     pub(super) fn cancelled() -> Self {
         Self::new(EXIT_CANCELLED, "cancelled", "Cancelled; nothing was changed.")
@@ -97,7 +109,9 @@ impl CliError {
 /// What somebody does next about a kind of error; `None` where the sentence already says it.
 fn hint(kind: ErrorKind) -> Option<&'static str> {
     Some(match kind {
-        ErrorKind::Unauthenticated => "check --identity and --key: the key must be enrolled for that identity and active",
+        ErrorKind::Unauthenticated => {
+            "check --identity and --key: the key must be enrolled for that identity and active"
+        }
         ErrorKind::NotFound => "strongroom ls shows what you may use; a manager or admin can give you access",
         ErrorKind::Denied => "a manager of the vault or an admin can give you the role that this needs",
         ErrorKind::NeedsApproval => "ask a second person to approve",
@@ -140,9 +154,8 @@ impl From<ConnectError> for CliError {
     fn from(error: ConnectError) -> Self {
         let unreachable = Self::new(EXIT_UNREACHABLE, "agent_unreachable", chain(&error));
         match error {
-            ConnectError::NotRunning { .. } | ConnectError::Refused { .. } => {
-                unreachable.hint("start it with strongroom-agent run, or name its socket with --sock or STRONGROOM_SOCK")
-            }
+            ConnectError::NotRunning { .. } | ConnectError::Refused { .. } => unreachable
+                .hint("start it with strongroom-agent run, or name its socket with --sock or STRONGROOM_SOCK"),
             _ => unreachable,
         }
     }
@@ -153,9 +166,9 @@ impl From<LoginError> for CliError {
         let untrusted = |hint: &str| Self::new(EXIT_DENIED, "agent_untrusted", chain(&error)).hint(hint);
         match error {
             LoginError::Call(error) => error.into(),
-            LoginError::UnknownAgent { .. } => {
-                untrusted("compare it with what strongroom-agent shows on its machine, then use --accept-new-agent once")
-            }
+            LoginError::UnknownAgent { .. } => untrusted(
+                "compare it with what strongroom-agent shows on its machine, then use --accept-new-agent once",
+            ),
             LoginError::ChangedAgent { .. } => {
                 untrusted("do not go on before you know why; then remove the old line from your known_agents file")
             }
@@ -245,7 +258,8 @@ mod tests {
     #[test]
     fn the_error_object_is_fixed() {
         let error = CliError::usage("Wrong.").hint("Right.");
-        let plain = r#"{"schema":"strongroom.error/1","error":{"code":2,"kind":"usage","message":"Wrong.","hint":"Right."}}"#;
+        let plain =
+            r#"{"schema":"strongroom.error/1","error":{"code":2,"kind":"usage","message":"Wrong.","hint":"Right."}}"#;
         assert_eq!(error.to_json(), plain);
         let detailed = CliError::failure("x").detail(serde_json::json!({"rows": []}));
         let expected = r#"{"schema":"strongroom.error/1","error":{"code":1,"kind":"failure","message":"x","hint":null,"rows":[]}}"#;

@@ -87,7 +87,8 @@ pub(super) async fn grant(context: &Context, command: Grant) -> Result<(), CliEr
             let call = give(arguments, Timestamp::now())?;
             let given = context.log_in().await?.call(&call).await?;
             let until = call.until.map_or_else(|| "standing".to_owned(), |until| format!("until {}", when::utc(until)));
-            let sentence = format!("{} is {} in {}, {until}; grant {}", call.identity, call.role, call.vault, given.grant);
+            let sentence =
+                format!("{} is {} in {}, {until}; grant {}", call.identity, call.role, call.vault, given.grant);
             context.out.changed("strongroom.grant_given/1", Touched { grant: given.grant }, &given.receipt, &sentence)
         }
         Grant::List { vault, of } => {

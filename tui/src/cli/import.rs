@@ -55,8 +55,8 @@ enum ReportRow {
 }
 
 pub(super) async fn import(context: &Context, arguments: Import) -> Result<(), CliError> {
-    let parsed = parse_otpauth(&read(&arguments.from)?)
-        .map_err(|problem| CliError::caused("nothing was imported", &problem))?;
+    let parsed =
+        parse_otpauth(&read(&arguments.from)?).map_err(|problem| CliError::caused("nothing was imported", &problem))?;
     let candidates: Vec<&Candidate> = parsed.candidates().collect();
     let slugs = derive_slugs(candidates.iter().map(|row| (row.issuer.as_str(), row.label.as_str())));
     let report = report(&arguments.vault, &parsed, &slugs);

@@ -73,11 +73,12 @@ pub(super) async fn show(context: &Context, arguments: Show) -> Result<(), CliEr
 }
 
 fn body(items: &[account::Item]) -> Body<'_> {
-    let item = |item| {
-        let account::Item { account, issuer, label, kind, access, .. } = item;
-        Item { vault: &account.vault, account, issuer, label, kind: *kind, access: *access }
-    };
-    Body { items: items.iter().map(item).collect() }
+    Body { items: items.iter().map(body_item).collect() }
+}
+
+fn body_item(item: &account::Item) -> Item<'_> {
+    let account::Item { account, issuer, label, kind, access, .. } = item;
+    Item { vault: &account.vault, account, issuer, label, kind: *kind, access: *access }
 }
 
 fn text(items: &[account::Item], terminal: bool) -> String {
@@ -149,7 +150,10 @@ mod tests {
     fn people_get_columns_and_programs_get_tabs() {
         assert_eq!(text(&[item()], false), "acme/m365-admin\tMicrosoft\tadmin@acme.example\ttotp\topen\n");
         let shown = text(&[item()], true);
-        assert!(shown.starts_with("ACCOUNT          ISSUER     LABEL               KIND  ACCESS\nacme/m365-admin  "), "{shown}");
+        assert!(
+            shown.starts_with("ACCOUNT          ISSUER     LABEL               KIND  ACCESS\nacme/m365-admin  "),
+            "{shown}"
+        );
         assert_eq!(text(&[], false), "");
         assert!(text(&[], true).starts_with("No accounts"));
     }

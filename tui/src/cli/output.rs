@@ -26,6 +26,7 @@ pub(super) enum Color {
 }
 
 /// How answers are given.
+#[derive(Clone, Copy)]
 pub(super) struct Output {
     /// One JSON object instead of text.
     pub(super) json: bool,
@@ -197,6 +198,9 @@ mod tests {
             z: u8,
             a: u8,
         }
-        assert_eq!(document("strongroom.x/1", Body { z: 1, a: 2 }).unwrap().as_str(), "{\"schema\":\"strongroom.x/1\",\"z\":1,\"a\":2}\n");
+        assert_eq!(
+            document("strongroom.x/1", Body { z: 1, a: 2 }).unwrap().as_str(),
+            "{\"schema\":\"strongroom.x/1\",\"z\":1,\"a\":2}\n"
+        );
     }
 }

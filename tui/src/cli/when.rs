@@ -21,7 +21,8 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     };
     let digits_only = number.bytes().all(|byte| byte.is_ascii_digit());
     let number: u64 = number.parse().ok().filter(|&number| digits_only && number > 0).ok_or_else(wrong)?;
-    let seconds = number.checked_mul(unit_s).filter(|&seconds| seconds <= 100 * 365 * 24 * 60 * 60).ok_or_else(wrong)?;
+    let seconds =
+        number.checked_mul(unit_s).filter(|&seconds| seconds <= 100 * 365 * 24 * 60 * 60).ok_or_else(wrong)?;
     Ok(Duration::from_secs(seconds))
 }
 
@@ -75,7 +76,9 @@ mod tests {
     #[test]
     fn distances_are_rounded_down() {
         let now = timestamp("2026-11-30T18:00Z").unwrap();
-        for (seconds, text) in [(-5, "0 s ago"), (8, "8 s ago"), (150, "2 min ago"), (7300, "2 h ago"), (200_000, "2 d ago")] {
+        for (seconds, text) in
+            [(-5, "0 s ago"), (8, "8 s ago"), (150, "2 min ago"), (7300, "2 h ago"), (200_000, "2 d ago")]
+        {
             assert_eq!(ago(now - SignedDuration::from_secs(seconds), now), text);
         }
     }

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 pub use problem::{FileProblem, Note, Problem, RowProblem};
 pub use slugs::derive_slugs;
+pub(crate) use text::{forges_display, name};
 
 /// Longest file that is read, in bytes.
 pub const FILE_LEN_MAX: usize = 1024 * 1024;
@@ -101,6 +102,24 @@ pub fn parse_otpauth(bytes: &[u8]) -> Result<Parsed, FileProblem> {
         rows.push(row);
     }
     Ok(Parsed { rows })
+}
+
+/// Reads one URI that was pasted or piped in.
+///
+/// # Errors
+/// [`Problem`], never holding the secret.
+pub fn parse_uri(uri: &str) -> Result<Candidate, Problem> {
+    if uri.len() > LINE_LEN_MAX { Err(Problem::LineTooLong) } else { otpauth::parse(uri.trim(), 1) }
+}
+
+/// Reads a bare base32 secret as people type it; the notes say what was repaired.
+///
+/// # Errors
+/// [`Problem`], never holding the secret.
+pub fn parse_secret(text: &str) -> Result<(Zeroizing<Vec<u8>>, Vec<Note>), Problem> {
+    let mut notes = Vec::new();
+    let seed = base32::decode(text.trim(), &mut notes)?;
+    Ok((seed, notes))
 }
 
 fn read_line(line: &[u8], line_number: usize) -> Result<Candidate, Problem> {

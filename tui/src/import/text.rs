@@ -44,7 +44,7 @@ fn escape_at(bytes: &[u8], place: usize) -> Option<u8> {
 ///
 /// # Errors
 /// [`Problem::NameTooLong`], or [`Problem::NameCharacter`] for what could forge the look of a terminal.
-pub(super) fn name(text: &str) -> Result<String, Problem> {
+pub(crate) fn name(text: &str) -> Result<String, Problem> {
     let text = text.trim();
     if text.len() > NAME_LEN_MAX {
         Err(Problem::NameTooLong)
