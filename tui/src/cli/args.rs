@@ -55,8 +55,16 @@ pub(super) struct Globals {
     /// How long each call may take, for example 10s
     #[arg(long, global = true, value_name = "TIME", value_parser = when::duration, help_heading = GLOBAL)]
     pub(super) timeout: Option<Duration>,
-    /// When to colour messages
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = GLOBAL)]
+    /// When to colour messages: auto, always or never
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        value_name = "WHEN",
+        help_heading = GLOBAL
+    )]
     pub(super) color: Color,
     /// Say nothing but results and errors
     #[arg(short, long, global = true, help_heading = GLOBAL)]

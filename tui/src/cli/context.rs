@@ -17,67 +17,56 @@ const CLIENT: &str = concat!("strongroom/", env!("CARGO_PKG_VERSION"));
 /// One run of the command line.
 pub(super) struct Context {
     globals: Globals,
-    settings: Settings,
     /// Where answers go.
     pub(super) out: Output,
 }
 
 impl Context {
-    /// Reads the settings.
-    pub(super) fn new(globals: Globals, out: Output) -> Result<Self, CliError> {
-        let settings = Settings::load(globals.settings(), |name| std::env::var_os(name))?;
-        Ok(Self { globals, settings, out })
+    /// Begins a run. Settings are read when something needs them: a broken file must not stop an offline command.
+    pub(super) fn new(globals: Globals, out: Output) -> Self {
+        Self { globals, out }
     }
 
-    /// All layers of settings.
-    pub(super) fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    /// The socket of the agent.
-    pub(super) fn socket(&self) -> PathBuf {
-        let named = self.settings.socket.as_ref().map(|path| path.as_os_str());
-        socket_path(named, std::env::var_os("XDG_RUNTIME_DIR").as_deref())
+    /// Reads all layers of settings.
+    pub(super) fn settings(&self) -> Result<Settings, CliError> {
+        Ok(Settings::load(self.globals.settings(), |name| std::env::var_os(name))?)
     }
 
     /// Connects without logging in.
     pub(super) async fn connect(&self) -> Result<Client, CliError> {
-        let mut client = Client::connect(&self.socket()).await?;
+        self.connect_to(&socket(&self.settings()?)).await
+    }
+
+    async fn connect_to(&self, socket: &Path) -> Result<Client, CliError> {
+        let mut client = Client::connect(socket).await?;
         client.set_timeout(self.globals.timeout.unwrap_or(CALL_TIMEOUT));
         Ok(client)
     }
 
     /// Connects and logs in.
     pub(super) async fn log_in(&self) -> Result<Client, CliError> {
-        let identity = self.identity()?.clone();
-        let signer = self.signer()?;
-        let pins = self.known_agents()?;
-        let mut client = self.connect().await?;
-        client.login(Login { identity: &identity, client: CLIENT, signer: signer.as_ref(), pins: &pins }).await?;
+        let settings = self.settings()?;
+        let identity = identity(&settings)?;
+        let signer = self.signer(&settings)?;
+        let pins = self.known_agents(&settings);
+        let mut client = self.connect_to(&socket(&settings)).await?;
+        client.login(Login { identity, client: CLIENT, signer: signer.as_ref(), pins: &pins }).await?;
         Ok(client)
     }
 
-    fn identity(&self) -> Result<&Slug, CliError> {
-        self.settings.identity.as_ref().ok_or_else(|| {
-            CliError::usage("It is not said who logs in.").hint(
-                "use --identity SLUG, STRONGROOM_IDENTITY, or identity = \"…\" in ~/.config/strongroom/config.toml",
-            )
-        })
-    }
-
     /// The signer for the login: `crate::login` chooses between key file, ssh-agent and command.
-    fn signer(&self) -> Result<Box<dyn Signer>, CliError> {
-        let _ = (&self.settings.key, &self.globals.sign_cmd, self.may_ask());
+    fn signer(&self, settings: &Settings) -> Result<Box<dyn Signer>, CliError> {
+        let _ = (&settings.key, &self.globals.sign_cmd, self.may_ask());
         Err(CliError::failure("This build has no way to sign yet."))
     }
 
-    fn known_agents(&self) -> Result<KnownAgents, CliError> {
-        let user = match &self.settings.known_agents {
+    fn known_agents(&self, settings: &Settings) -> KnownAgents {
+        let user = match &settings.known_agents {
             Some(path) => Some(path.clone()),
             None => user_folder(&|name| std::env::var_os(name)).map(|folder| folder.join("known_agents")),
         };
         let known = KnownAgents::new(Some(Path::new(KnownAgents::SYSTEM_FILE).to_owned()), user);
-        Ok(if self.globals.accept_new_agent {
+        if self.globals.accept_new_agent {
             known.ask(|_| true)
         } else if self.may_ask() {
             known.ask(|newcomer: Newcomer<'_>| {
@@ -90,7 +79,7 @@ impl Context {
             })
         } else {
             known
-        })
+        }
     }
 
     /// True if a person can be asked.
@@ -115,6 +104,19 @@ impl Context {
     }
 }
 
+fn identity(settings: &Settings) -> Result<&Slug, CliError> {
+    settings.identity.as_ref().ok_or_else(|| {
+        CliError::usage("It is not said who logs in.")
+            .hint("use --identity SLUG, STRONGROOM_IDENTITY, or identity = \"…\" in ~/.config/strongroom/config.toml")
+    })
+}
+
+/// The socket of the agent.
+fn socket(settings: &Settings) -> PathBuf {
+    let named = settings.socket.as_ref().map(|path| path.as_os_str());
+    socket_path(named, std::env::var_os("XDG_RUNTIME_DIR").as_deref())
+}
+
 /// Asks on standard error; only a spelt-out yes is one.
 fn ask(question: &str) -> bool {
     let mut stderr = std::io::stderr().lock();
@@ -134,7 +136,7 @@ mod tests {
     fn context(no_input: bool) -> Context {
         let globals = Globals { no_input, ..Globals::default() };
         let out = Output { json: false, quiet: false, terminal: false, color: false };
-        Context { globals, settings: Settings::default(), out }
+        Context { globals, out }
     }
 
     #[test]
@@ -156,6 +158,6 @@ mod tests {
 
     #[test]
     fn a_login_without_a_name_is_a_usage_error() {
-        assert_eq!(context(true).identity().unwrap_err().code, 2);
+        assert_eq!(identity(&Settings::default()).unwrap_err().code, 2);
     }
 }

@@ -4,8 +4,17 @@ use clap::{Command, CommandFactory as _};
 
 use super::args::Cli;
 
+const GLOBAL_HEADING: &str = "Global options:";
+
 fn helps(command: &mut Command, path: &str, found: &mut Vec<(String, String)>) {
-    found.push((path.to_owned(), command.render_long_help().to_string()));
+    let mut help = command.render_long_help().to_string();
+    if found.is_empty() {
+        assert!(help.contains(GLOBAL_HEADING));
+    } else {
+        // Shown once, at the top.
+        help.truncate(help.find(GLOBAL_HEADING).unwrap_or(help.len()));
+    }
+    found.push((path.to_owned(), help));
     let names: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
     for name in names {
         if let Some(command) = command.find_subcommand_mut(&name) {

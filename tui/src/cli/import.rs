@@ -54,6 +54,12 @@ enum ReportRow {
     Bad { line: usize, problem: String },
 }
 
+impl ReportRow {
+    const fn is_bad(&self) -> bool {
+        matches!(self, Self::Bad { .. })
+    }
+}
+
 pub(super) async fn import(context: &Context, arguments: Import) -> Result<(), CliError> {
     let parsed =
         parse_otpauth(&read(&arguments.from)?).map_err(|problem| CliError::caused("nothing was imported", &problem))?;
@@ -61,7 +67,10 @@ pub(super) async fn import(context: &Context, arguments: Import) -> Result<(), C
     let slugs = derive_slugs(candidates.iter().map(|row| (row.issuer.as_str(), row.label.as_str())));
     let report = report(&arguments.vault, &parsed, &slugs);
     let skipped = report.len() - candidates.len();
-    refuse_bad_rows(&arguments, &report, candidates.len(), skipped)?;
+    if let Err(error) = refuse_bad_rows(&arguments, &report) {
+        context.out.report(&report_text(report.iter().filter(|row| row.is_bad())));
+        return Err(error);
+    }
 
     let receipt = if arguments.dry_run {
         None
@@ -117,27 +126,21 @@ fn report(vault: &Slug, parsed: &Parsed, slugs: &[Slug]) -> Vec<ReportRow> {
     parsed.rows.iter().filter_map(row).collect()
 }
 
-fn refuse_bad_rows(arguments: &Import, report: &[ReportRow], good: usize, bad: usize) -> Result<(), CliError> {
+fn refuse_bad_rows(arguments: &Import, report: &[ReportRow]) -> Result<(), CliError> {
+    let problems: Vec<_> = report.iter().filter(|row| row.is_bad()).collect();
+    let (bad, good) = (problems.len(), report.len() - problems.len());
     let sentence = match (good, bad) {
         (0, 0) => "There is no row to import.".to_owned(),
         (0, _) => "Nothing was imported: no row can be read.".to_owned(),
         (_, 0) => return Ok(()),
         _ if arguments.skip_bad => return Ok(()),
-        _ => format!("Nothing was imported: {bad} of {} rows cannot be read.", good + bad),
+        _ => format!("Nothing was imported: {bad} of {} rows cannot be read.", report.len()),
     };
-    let problems: Vec<_> = report.iter().filter(|row| matches!(row, ReportRow::Bad { .. })).collect();
-    let mut message = sentence;
-    for row in &problems {
-        if let ReportRow::Bad { line, problem } = row {
-            message.push_str(&format!(" Line {line}: {problem}."));
-        }
-    }
-    let detail = serde_json::json!({ "rows": problems });
-    let error = CliError::failure(message).detail(detail);
+    let error = CliError::failure(sentence).detail(serde_json::json!({ "rows": problems }));
     Err(if good > 0 { error.hint("correct these lines, or leave them out with --skip-bad") } else { error })
 }
 
-fn report_text(report: &[ReportRow]) -> String {
+fn report_text<'a>(report: impl IntoIterator<Item = &'a ReportRow>) -> String {
     let line = |row: &ReportRow| match row {
         ReportRow::Good { line, account, notes, .. } if notes.is_empty() => format!("line {line}: {account}\n"),
         ReportRow::Good { line, account, notes, .. } => {
@@ -145,7 +148,7 @@ fn report_text(report: &[ReportRow]) -> String {
         }
         ReportRow::Bad { line, problem } => format!("line {line}: LEFT OUT: {}\n", clean(problem)),
     };
-    report.iter().map(line).collect()
+    report.into_iter().map(line).collect()
 }
 
 fn summary(vault: &Slug, count: usize, receipt: Option<&Receipt>) -> String {
@@ -189,16 +192,12 @@ mod tests {
     #[test]
     fn one_bad_row_stops_everything_unless_told_otherwise() {
         let report = reported(&format!("nonsense\notpauth://totp/x?secret={SECRET}\n"));
-        assert!(refuse_bad_rows(&arguments(true), &report, 1, 1).is_ok());
-        let error = refuse_bad_rows(&arguments(false), &report, 1, 1).unwrap_err();
-        assert_eq!(error.code, 1);
-        assert_eq!(
-            error.message,
-            "Nothing was imported: 1 of 2 rows cannot be read. Line 1: this is no otpauth:// URI."
-        );
+        assert!(refuse_bad_rows(&arguments(true), &report).is_ok());
+        let error = refuse_bad_rows(&arguments(false), &report).unwrap_err();
+        assert_eq!((error.code, error.message.as_str()), (1, "Nothing was imported: 1 of 2 rows cannot be read."));
         assert!(error.to_json().contains(r#""rows":[{"line":1,"problem":"this is no otpauth:// URI"}]"#));
-        assert_eq!(refuse_bad_rows(&arguments(true), &reported("x"), 0, 1).unwrap_err().code, 1);
-        assert_eq!(refuse_bad_rows(&arguments(true), &[], 0, 0).unwrap_err().message, "There is no row to import.");
+        assert_eq!(refuse_bad_rows(&arguments(true), &reported("x")).unwrap_err().code, 1, "none is left");
+        assert_eq!(refuse_bad_rows(&arguments(true), &[]).unwrap_err().message, "There is no row to import.");
     }
 
     #[test]

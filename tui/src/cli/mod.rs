@@ -79,12 +79,12 @@ fn full_screen(globals: args::Globals, out: Output) -> Result<(), CliError> {
         return Err(CliError::usage("The full-screen view needs a terminal.")
             .hint("strongroom --help lists the commands for scripts, for example: strongroom code CLIENT/ACCOUNT"));
     }
-    open_screen(&Context::new(globals, out)?)
+    open_screen(&Context::new(globals, out))
 }
 
 /// The place where `crate::screen::run` is called.
 fn open_screen(context: &Context) -> Result<(), CliError> {
-    let _ = (context.settings(), context.socket());
+    let _settings = context.settings()?;
     Err(CliError::failure("This build has no full-screen view yet.").hint("strongroom --help"))
 }
 
@@ -100,7 +100,7 @@ fn run(globals: args::Globals, command: Command, out: Output) -> Result<(), CliE
         .map_err(|error| CliError::caused("cannot start", &error))?;
     let outcome = runtime.block_on(async {
         tokio::spawn(terminal::end_on_interrupt());
-        let context = Context::new(globals, out)?;
+        let context = Context::new(globals, out);
         dispatch(&context, command).await
     });
     // Nothing may linger: a blocked signer must not keep the program alive.

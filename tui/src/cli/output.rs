@@ -110,6 +110,13 @@ impl Output {
         }
     }
 
+    /// Says what belongs to an error but is longer than a sentence; under `--json` the error object holds it.
+    pub(super) fn report(&self, lines: &str) {
+        if !self.json {
+            complain(lines);
+        }
+    }
+
     /// Says how a command failed.
     pub(super) fn fail(&self, error: &CliError) {
         if self.json {
