@@ -58,12 +58,14 @@ pub struct Clipboard {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClipboardProvider {
-    /// The first that works: native, tmux, OSC 52.
+    /// The first that works.
     Auto,
     /// The desktop's clipboard.
     Native,
     /// tmux passes it on to its terminal.
     Tmux,
+    /// GNU screen passes it on to its terminal.
+    Screen,
     /// The terminal is asked by escape sequence; nobody answers whether it did.
     Osc52,
     /// Never copy.

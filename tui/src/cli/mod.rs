@@ -98,8 +98,9 @@ fn run(globals: args::Globals, command: Command, out: Output) -> Result<(), CliE
         .enable_all()
         .build()
         .map_err(|error| CliError::caused("cannot start", &error))?;
+    let found = terminal::FoundTerminal::remember();
     let outcome = runtime.block_on(async {
-        tokio::spawn(terminal::end_on_interrupt());
+        tokio::spawn(found.end_on_interrupt());
         let context = Context::new(globals, out);
         dispatch(&context, command).await
     });
