@@ -1,1 +1,5 @@
-//! Strongroom front end.
+//! Strongroom's front end: the command line, the full-screen view and the importers, built on `strongroom-proto` alone.
+
+pub mod cli;
+pub mod import;
+pub mod settings;

@@ -1,0 +1,133 @@
+//! The command line as a whole: global flags and the list of commands. Each command's own arguments stand in its file.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use strongroom_proto::ids::Slug;
+
+use super::output::Color;
+use super::{account, audit, code, completions, grant, identity, import, list, session, vault, when};
+use crate::settings::Settings;
+
+const GLOBAL: &str = "Global options";
+const AFTER: &str = "\
+Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 denied, 5 needs approval, 6 agent unreachable,
+7 locked or HSM away, 8 timed out, 9 partly done, 130 cancelled.
+
+Settings: flags, then STRONGROOM_SOCK, STRONGROOM_IDENTITY and STRONGROOM_KEY, then
+~/.config/strongroom/config.toml, then /etc/strongroom/config.toml.";
+
+/// Team MFA vault: codes for your clients' logins, on record. Without a command: the full-screen view.
+#[derive(Debug, Parser)]
+#[command(name = "strongroom", version, after_help = AFTER, max_term_width = 100, disable_help_subcommand = true)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) globals: Globals,
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+/// Flags that every command takes.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct Globals {
+    /// Answer with one JSON object; errors too, on standard error
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub(super) json: bool,
+    /// The agent's socket [env: STRONGROOM_SOCK]
+    #[arg(long, global = true, value_name = "PATH", help_heading = GLOBAL)]
+    pub(super) sock: Option<PathBuf>,
+    /// Who logs in [env: STRONGROOM_IDENTITY]
+    #[arg(long, global = true, value_name = "SLUG", help_heading = GLOBAL)]
+    pub(super) identity: Option<Slug>,
+    /// The SSH key that signs: a key file, or a .pub file whose key is in the ssh-agent [env: STRONGROOM_KEY]
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
+    pub(super) key: Option<PathBuf>,
+    /// A command that signs instead: the text on its input, an SSH signature on its output
+    #[arg(long, global = true, value_name = "COMMAND", help_heading = GLOBAL)]
+    pub(super) sign_cmd: Option<String>,
+    /// Trust an agent that is not known yet and remember its key
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub(super) accept_new_agent: bool,
+    /// Never ask anything
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub(super) no_input: bool,
+    /// How long each call may take, for example 10s
+    #[arg(long, global = true, value_name = "TIME", value_parser = when::duration, help_heading = GLOBAL)]
+    pub(super) timeout: Option<Duration>,
+    /// When to colour messages: auto, always or never
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        value_name = "WHEN",
+        help_heading = GLOBAL
+    )]
+    pub(super) color: Color,
+    /// Say nothing but results and errors
+    #[arg(short, long, global = true, help_heading = GLOBAL)]
+    pub(super) quiet: bool,
+}
+
+impl Globals {
+    /// The layer of settings that the flags are.
+    pub(super) fn settings(&self) -> Settings {
+        Settings {
+            identity: self.identity.clone(),
+            key: self.key.clone(),
+            socket: self.sock.clone(),
+            ..Settings::default()
+        }
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Take a code; the digits alone when piped
+    #[command(visible_alias = "otp")]
+    Code(code::Code),
+    /// List the accounts you see
+    #[command(name = "ls")]
+    List(list::List),
+    /// Show one account, never its seed
+    Show(list::Show),
+    /// Clients: list, create, rename, freeze, thaw
+    #[command(subcommand)]
+    Vault(vault::Vault),
+    /// Accounts: add, import, rm
+    #[command(subcommand)]
+    Account(Account),
+    /// People and scripts: enrol, list, key, revoke
+    #[command(subcommand)]
+    Identity(identity::Identity),
+    /// Rights in vaults: give, list, end
+    #[command(subcommand)]
+    Grant(grant::Grant),
+    /// The trail: show, verify, export
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    /// Sessions: list, end
+    #[command(subcommand)]
+    Session(session::Session),
+    /// Show whether the agent gives codes
+    Status(session::Status),
+    /// Show who you are to the agent
+    Whoami(session::Whoami),
+    /// Print a completion script for a shell
+    Completions(completions::Completions),
+}
+
+/// `strongroom account`
+#[derive(Debug, Subcommand)]
+pub(super) enum Account {
+    /// Add one account; its secret comes from a prompt or from standard input
+    Add(account::Add),
+    /// Import accounts from a list of otpauth:// URIs, all or nothing
+    Import(import::Import),
+    /// Remove an account and its sealed seed for good
+    #[command(name = "rm")]
+    Remove(account::Remove),
+}

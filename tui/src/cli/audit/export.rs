@@ -1,0 +1,94 @@
+//! `strongroom audit export`: fetches a whole log and writes it as a folder, then checks the folder like a stranger would.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use strongroom_proto::audit::export::{ExportError, ExportWriter, Pin, verify_folder};
+use strongroom_proto::client::Client;
+use strongroom_proto::ids::Slug;
+use strongroom_proto::method::audit::{Export as ExportCall, PAGE_LEN_MAX, Read};
+
+use super::super::context::Context;
+use super::super::error::CliError;
+
+/// `strongroom audit export`
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("log").required(true).args(["vault", "org"])))]
+pub(in super::super) struct Export {
+    /// The log of this client
+    #[arg(value_name = "VAULT")]
+    vault: Option<Slug>,
+    /// The log of the organisation
+    #[arg(long)]
+    org: bool,
+    /// The new folder
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// `strongroom.export/1`: members are only ever added.
+#[derive(Serialize)]
+struct Body<'a> {
+    log: &'a str,
+    size: u64,
+    root: String,
+    key: String,
+    out: &'a Path,
+}
+
+pub(super) async fn export(context: &Context, arguments: Export) -> Result<(), CliError> {
+    let out = arguments.out.as_path();
+    // Refused before the agent records an export that would not happen.
+    let mut writer = ExportWriter::create(out).map_err(not_written)?;
+    let mut client = context.log_in().await?;
+    let exported = client.call(&ExportCall { vault: arguments.vault.clone() }).await?;
+    fetch(&mut client, arguments.vault, exported.size, &mut writer).await?;
+    writer.finish(&exported.checkpoint, &exported.checkpoints, &exported.public_key).map_err(not_written)?;
+
+    let pin = client.agent_key().map(Pin::parse).transpose();
+    let pin = pin.map_err(|error| CliError::caused("The agent's key cannot be pinned", &error))?;
+    let verified = verify_folder(out, pin.as_ref(), None).map_err(|error| {
+        CliError::unverified(&error)
+            .hint(format!("the agent or its store is broken; keep {} as evidence", out.display()))
+    })?;
+    let key = verified.key.fingerprint();
+    let text = format!(
+        "Exported {} records of {} to {}.\nCheck it anywhere: strongroom audit verify {} --key {key}\n",
+        verified.size,
+        exported.log,
+        out.display(),
+        out.display(),
+    );
+    let body = Body { log: &exported.log, size: verified.size, root: hex::encode(verified.root), key, out };
+    context.out.answer("strongroom.export/1", body, if context.out.quiet { "" } else { &text })
+}
+
+/// Fetches the records from 0 up to the checkpoint's size, in order and without gaps.
+async fn fetch(client: &mut Client, vault: Option<Slug>, size: u64, writer: &mut ExportWriter) -> Result<(), CliError> {
+    while writer.size() < size {
+        let missing = u32::try_from(size - writer.size()).unwrap_or(PAGE_LEN_MAX);
+        let from = writer.size();
+        let read =
+            Read { vault: vault.clone(), from: Some(from), before: None, limit: Some(missing.min(PAGE_LEN_MAX)) };
+        let page = client.call(&read).await?;
+        for item in page.items.iter().take_while(|item| item.seq < size) {
+            if item.seq != writer.size() {
+                return Err(gap(writer.size(), size));
+            }
+            writer.append(&item.record, &item.openings).map_err(not_written)?;
+        }
+        if writer.size() == from {
+            return Err(gap(from, size));
+        }
+    }
+    Ok(())
+}
+
+fn gap(seq: u64, size: u64) -> CliError {
+    CliError::failure(format!("The agent left out record {seq} of {size}; nothing was written."))
+        .hint("a whole log goes to admins, managers and auditors only")
+}
+
+fn not_written(error: ExportError) -> CliError {
+    CliError::caused("The export was not written", &error)
+}

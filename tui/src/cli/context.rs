@@ -1,0 +1,163 @@
+//! What every command needs: settings, output, a connection, and a way to ask.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use strongroom_proto::client::{CALL_TIMEOUT, Client, KnownAgents, Login, Newcomer, Signer, socket_path};
+use strongroom_proto::ids::Slug;
+
+use super::args::Globals;
+use super::error::CliError;
+use super::output::Output;
+use crate::settings::{Settings, user_folder};
+
+/// How this program calls itself in audit records.
+const CLIENT: &str = concat!("strongroom/", env!("CARGO_PKG_VERSION"));
+
+/// One run of the command line.
+pub(super) struct Context {
+    globals: Globals,
+    /// Where answers go.
+    pub(super) out: Output,
+}
+
+impl Context {
+    /// Begins a run. Settings are read when something needs them: a broken file must not stop an offline command.
+    pub(super) fn new(globals: Globals, out: Output) -> Self {
+        Self { globals, out }
+    }
+
+    /// Reads all layers of settings.
+    pub(super) fn settings(&self) -> Result<Settings, CliError> {
+        Ok(Settings::load(self.globals.settings(), |name| std::env::var_os(name))?)
+    }
+
+    /// Connects without logging in.
+    pub(super) async fn connect(&self) -> Result<Client, CliError> {
+        self.connect_to(&socket(&self.settings()?)).await
+    }
+
+    async fn connect_to(&self, socket: &Path) -> Result<Client, CliError> {
+        let mut client = Client::connect(socket).await?;
+        client.set_timeout(self.globals.timeout.unwrap_or(CALL_TIMEOUT));
+        Ok(client)
+    }
+
+    /// Connects and logs in.
+    pub(super) async fn log_in(&self) -> Result<Client, CliError> {
+        let settings = self.settings()?;
+        let identity = identity(&settings)?;
+        let signer = self.signer(&settings)?;
+        let pins = self.known_agents(&settings);
+        let mut client = self.connect_to(&socket(&settings)).await?;
+        client.login(Login { identity, client: CLIENT, signer: signer.as_ref(), pins: &pins }).await?;
+        Ok(client)
+    }
+
+    /// The signer for the login: `crate::login` chooses between key file, ssh-agent and command.
+    fn signer(&self, settings: &Settings) -> Result<Box<dyn Signer>, CliError> {
+        let _ = (&settings.key, &self.globals.sign_cmd, self.may_ask());
+        Err(CliError::failure("This build has no way to sign yet."))
+    }
+
+    fn known_agents(&self, settings: &Settings) -> KnownAgents {
+        let user = match &settings.known_agents {
+            Some(path) => Some(path.clone()),
+            None => user_folder(&|name| std::env::var_os(name)).map(|folder| folder.join("known_agents")),
+        };
+        let known = KnownAgents::new(Some(Path::new(KnownAgents::SYSTEM_FILE).to_owned()), user);
+        if self.globals.accept_new_agent {
+            known.ask(|_| true)
+        } else if self.may_ask() {
+            known.ask(|newcomer: Newcomer<'_>| {
+                ask(&format!(
+                    "The agent at {} is not known yet. Its key is {}.\n\
+                     Is this what strongroom-agent shows on its machine?",
+                    newcomer.socket.display(),
+                    newcomer.fingerprint
+                ))
+            })
+        } else {
+            known
+        }
+    }
+
+    /// True if a person can be asked.
+    pub(super) fn may_ask(&self) -> bool {
+        !self.globals.no_input && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    }
+
+    /// Lets a person confirm what cannot be taken back.
+    ///
+    /// # Errors
+    /// [`CliError::cancelled`] on anything but a yes; [`CliError::usage`] if nobody can be asked and `yes` is not set.
+    pub(super) fn confirm(&self, yes: bool, consequence: &str) -> Result<(), CliError> {
+        if yes {
+            Ok(())
+        } else if !self.may_ask() {
+            Err(CliError::usage(format!("{consequence} This needs a confirmation.")).hint("add --yes if you mean it"))
+        } else if ask(consequence) {
+            Ok(())
+        } else {
+            Err(CliError::cancelled())
+        }
+    }
+}
+
+fn identity(settings: &Settings) -> Result<&Slug, CliError> {
+    settings.identity.as_ref().ok_or_else(|| {
+        CliError::usage("It is not said who logs in.")
+            .hint("use --identity SLUG, STRONGROOM_IDENTITY, or identity = \"…\" in ~/.config/strongroom/config.toml")
+    })
+}
+
+/// The socket of the agent.
+fn socket(settings: &Settings) -> PathBuf {
+    let named = settings.socket.as_ref().map(|path| path.as_os_str());
+    socket_path(named, std::env::var_os("XDG_RUNTIME_DIR").as_deref())
+}
+
+/// Asks on standard error; only a spelt-out yes is one.
+fn ask(question: &str) -> bool {
+    let mut stderr = std::io::stderr().lock();
+    let mut answer = String::new();
+    let asked = write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush());
+    asked.is_ok() && std::io::stdin().read_line(&mut answer).is_ok() && is_yes(&answer)
+}
+
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(no_input: bool) -> Context {
+        let globals = Globals { no_input, ..Globals::default() };
+        let out = Output { json: false, quiet: false, terminal: false, color: false };
+        Context { globals, out }
+    }
+
+    #[test]
+    fn without_a_terminal_only_the_flag_confirms() {
+        let context = context(true);
+        assert_eq!(context.confirm(true, "Everything goes."), Ok(()));
+        let error = context.confirm(false, "Everything goes.").unwrap_err();
+        assert_eq!((error.code, error.hint.as_deref()), (2, Some("add --yes if you mean it")));
+    }
+
+    #[test]
+    fn only_a_yes_is_a_yes() {
+        for (answer, yes) in
+            [("y\n", true), ("Yes\r\n", true), ("\n", false), ("", false), ("n", false), ("yep", false)]
+        {
+            assert_eq!(is_yes(answer), yes, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_login_without_a_name_is_a_usage_error() {
+        assert_eq!(identity(&Settings::default()).unwrap_err().code, 2);
+    }
+}

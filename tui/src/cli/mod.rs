@@ -1,0 +1,132 @@
+//! The command line. One file per family of commands holds its arguments, its calls and the texts it answers with; texts
+//! and JSON objects are made by pure functions.
+//!
+//! The contract with scripts: results on standard output and nothing else there, digits alone when `code` is piped, one
+//! JSON object with a `schema` under `--json`, errors on standard error, and the exit codes of [`error`]. A command that
+//! ends with 9 (partly done) gives its result *and* an error.
+
+mod account;
+mod args;
+mod audit;
+mod code;
+mod completions;
+mod context;
+mod error;
+mod grant;
+mod identity;
+mod import;
+mod list;
+mod output;
+mod rows;
+mod session;
+mod terminal;
+mod vault;
+mod when;
+
+use std::ffi::OsString;
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use clap::error::ErrorKind as ClapKind;
+
+use self::args::{Account, Cli, Command};
+use self::context::Context;
+use self::error::{CliError, EXIT_USAGE};
+use self::output::{Color, Output};
+
+/// Runs the program with these arguments, the program's name first.
+#[must_use]
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, &arguments),
+    };
+    let out = Output::new(cli.globals.json, cli.globals.quiet, cli.globals.color);
+    let outcome = match cli.command {
+        None => full_screen(cli.globals, out),
+        Some(command) => {
+            terminal::end_quietly_on_closed_pipe();
+            run(cli.globals, command, out)
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            out.fail(&error);
+            ExitCode::from(error.code)
+        }
+    }
+}
+
+/// Says what is wrong with the arguments; help and version are no errors.
+fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    let is_help = matches!(error.kind(), ClapKind::DisplayHelp | ClapKind::DisplayVersion);
+    if !is_help && arguments.iter().any(|argument| argument == "--json") {
+        let text = error.render().to_string();
+        let sentence = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        Output::new(true, false, Color::Never).fail(&CliError::usage(sentence).hint("strongroom --help"));
+    } else {
+        let _ = error.print();
+    }
+    if is_help { ExitCode::SUCCESS } else { ExitCode::from(EXIT_USAGE) }
+}
+
+/// Without a command: the full-screen view, on a terminal.
+fn full_screen(globals: args::Globals, out: Output) -> Result<(), CliError> {
+    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+        return Err(CliError::usage("The full-screen view needs a terminal.")
+            .hint("strongroom --help lists the commands for scripts, for example: strongroom code CLIENT/ACCOUNT"));
+    }
+    open_screen(&Context::new(globals, out))
+}
+
+/// The place where `crate::screen::run` is called.
+fn open_screen(context: &Context) -> Result<(), CliError> {
+    let _settings = context.settings()?;
+    Err(CliError::failure("This build has no full-screen view yet.").hint("strongroom --help"))
+}
+
+fn run(globals: args::Globals, command: Command, out: Output) -> Result<(), CliError> {
+    if let Command::Completions(arguments) = &command {
+        return completions::completions(&out, arguments);
+    }
+    // Two threads: a prompt or a touch may block one while the other watches for Ctrl-C.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::caused("cannot start", &error))?;
+    let found = terminal::FoundTerminal::remember();
+    let outcome = runtime.block_on(async {
+        tokio::spawn(found.end_on_interrupt());
+        let context = Context::new(globals, out);
+        dispatch(&context, command).await
+    });
+    // Nothing may linger: a blocked signer must not keep the program alive.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn dispatch(context: &Context, command: Command) -> Result<(), CliError> {
+    match command {
+        Command::Code(arguments) => code::code(context, arguments).await,
+        Command::List(arguments) => list::list(context, arguments).await,
+        Command::Show(arguments) => list::show(context, arguments).await,
+        Command::Vault(command) => vault::vault(context, command).await,
+        Command::Account(Account::Add(arguments)) => account::add(context, arguments).await,
+        Command::Account(Account::Import(arguments)) => import::import(context, arguments).await,
+        Command::Account(Account::Remove(arguments)) => account::remove(context, arguments).await,
+        Command::Identity(command) => identity::identity(context, command).await,
+        Command::Grant(command) => grant::grant(context, command).await,
+        Command::Audit(command) => audit::audit(context, command).await,
+        Command::Session(command) => session::session(context, command).await,
+        Command::Status(arguments) => session::status(context, arguments).await,
+        Command::Whoami(arguments) => session::whoami(context, arguments).await,
+        Command::Completions(arguments) => completions::completions(&context.out, &arguments),
+    }
+}
+
+#[cfg(test)]
+mod help_tests;

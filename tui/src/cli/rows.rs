@@ -1,0 +1,124 @@
+//! Handing new accounts to the agent: begin, rows, commit. Nothing is visible before the commit.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Serialize;
+use strongroom_proto::client::Client;
+use strongroom_proto::ids::Slug;
+use strongroom_proto::method::account::{ImportBegin, ImportCommit, ImportRows, Imported, Row};
+use zeroize::Zeroizing;
+
+use super::error::CliError;
+use crate::import::Candidate;
+
+/// Most rows in one call.
+const CHUNK_ROWS_MAX: usize = 100;
+/// Most bytes of rows in one call: the frame may have 64 KiB, its envelope needs little.
+const CHUNK_LEN_MAX: usize = 48 * 1024;
+
+/// The wire form of a candidate under its new slug.
+pub(super) fn row(candidate: &Candidate, account: Slug) -> Row {
+    Row {
+        account,
+        issuer: candidate.issuer.clone(),
+        label: candidate.label.clone(),
+        kind: candidate.kind,
+        algorithm: candidate.algorithm,
+        digits: candidate.digits,
+        period_s: candidate.period_s,
+        counter: candidate.counter,
+        seed: Zeroizing::new(BASE64.encode(candidate.seed.as_slice())),
+    }
+}
+
+/// Imports all rows in one commit, or none.
+///
+/// # Errors
+/// What the agent answers; the import ends with the connection, so nothing is left over.
+pub(super) async fn import(
+    client: &mut Client,
+    vault: &Slug,
+    source: &str,
+    rows: Vec<Row>,
+) -> Result<Imported, CliError> {
+    let begun = client.call(&ImportBegin { vault: vault.clone(), source: source.to_owned() }).await?;
+    for rows in chunks(rows)? {
+        client.call(&ImportRows { import: begun.import, rows }).await?;
+    }
+    Ok(client.call(&ImportCommit { import: begun.import }).await?)
+}
+
+/// Cuts rows into calls that fit a frame, in order.
+fn chunks(rows: Vec<Row>) -> Result<Vec<Vec<Row>>, CliError> {
+    let mut chunks: Vec<Vec<Row>> = Vec::new();
+    let mut len = 0;
+    for row in rows {
+        let row_len = wire_len(&row)?;
+        match chunks.last_mut() {
+            Some(chunk) if chunk.len() < CHUNK_ROWS_MAX && len + row_len <= CHUNK_LEN_MAX => {
+                chunk.push(row);
+                len += row_len;
+            }
+            _ => {
+                chunks.push(vec![row]);
+                len = row_len;
+            }
+        }
+    }
+    Ok(chunks)
+}
+
+/// Counts the bytes that a value takes on the wire without keeping them.
+fn wire_len(value: &impl Serialize) -> Result<usize, CliError> {
+    struct Counter(usize);
+    impl std::io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counter = Counter(0);
+    serde_json::to_writer(&mut counter, value).map_err(|error| CliError::caused("cannot write a row", &error))?;
+    Ok(counter.0 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use strongroom_proto::rpc::REQUEST_LEN_MAX;
+    use strongroom_proto::words::{Algorithm, OtpKind};
+
+    fn rows(count: usize, seed_len: usize, name_len: usize) -> Vec<Row> {
+        let candidate = Candidate {
+            line: 1,
+            issuer: "\"".repeat(name_len),
+            label: "ü".repeat(name_len / 2),
+            kind: OtpKind::Totp,
+            algorithm: Algorithm::Sha1,
+            digits: 6,
+            period_s: 30,
+            counter: 0,
+            seed: Zeroizing::new(vec![7; seed_len]),
+            notes: vec![],
+        };
+        (0..count).map(|number| row(&candidate, Slug::new(&format!("a{number}")).unwrap())).collect()
+    }
+
+    #[test]
+    fn chunks_fit_their_frame_and_keep_the_order() {
+        for rows in [rows(250, 20, 10), rows(1000, 256, 200), rows(1, 256, 200), rows(0, 0, 0)] {
+            let expected: Vec<_> = rows.iter().map(|row| row.account.clone()).collect();
+            let chunks = chunks(rows).unwrap();
+            for chunk in &chunks {
+                assert!(chunk.len() <= CHUNK_ROWS_MAX);
+                assert!(wire_len(chunk).unwrap() < REQUEST_LEN_MAX - 1024);
+            }
+            let found: Vec<_> = chunks.into_iter().flatten().map(|row| row.account).collect();
+            assert_eq!(found, expected);
+        }
+        assert_eq!(chunks(rows(250, 20, 10)).unwrap().iter().map(Vec::len).collect::<Vec<_>>(), [100, 100, 50]);
+    }
+}

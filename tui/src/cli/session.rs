@@ -1,0 +1,155 @@
+//! `strongroom session`, `status` and `whoami`: the agent and the connections to it.
+
+use clap::Subcommand;
+use serde::Serialize;
+use strongroom_proto::ids::SessionId;
+use strongroom_proto::method::agent::{Health, State, Status as StatusCall, StatusResult};
+use strongroom_proto::method::session::{self, End, WhoamiResult};
+
+use super::context::Context;
+use super::error::CliError;
+use super::output::{clean, table};
+use super::vault::words;
+use super::when;
+
+/// `strongroom session`
+#[derive(Debug, Subcommand)]
+pub(super) enum Session {
+    /// List sessions: your own; as an admin all
+    #[command(name = "list", visible_alias = "ls")]
+    List,
+    /// End a session: your own; as an admin anybody's
+    End {
+        /// Which, as strongroom session list shows it
+        #[arg(value_name = "ID")]
+        id: SessionId,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// `strongroom status`
+#[derive(Debug, clap::Args)]
+pub(super) struct Status {}
+
+/// `strongroom whoami`
+#[derive(Debug, clap::Args)]
+pub(super) struct Whoami {}
+
+#[derive(Serialize)]
+struct Ended {
+    session: SessionId,
+}
+
+pub(super) async fn session(context: &Context, command: Session) -> Result<(), CliError> {
+    match command {
+        Session::List => {
+            let list = context.log_in().await?.call(&session::List {}).await?;
+            context.out.answer("strongroom.sessions/1", &list, &sessions_text(&list.items, context.out.terminal))
+        }
+        Session::End { id, yes } => {
+            context.confirm(yes, &format!("Session {id} will be closed."))?;
+            context.log_in().await?.call(&End { session: id }).await?;
+            let sentence = if context.out.quiet { String::new() } else { format!("Ended session {id}\n") };
+            context.out.answer("strongroom.session_ended/1", Ended { session: id }, &sentence)
+        }
+    }
+}
+
+/// Shows the agent's state; codes are given or the exit code is 7.
+pub(super) async fn status(context: &Context, _arguments: Status) -> Result<(), CliError> {
+    let status = context.connect().await?.call(&StatusCall {}).await?;
+    context.out.answer("strongroom.status/1", &status, &status_text(&status))?;
+    let problem = match status.state {
+        State::Ready => return Ok(()),
+        State::HsmUnavailable => ("hsm_unavailable", "The token does not answer: no codes are given."),
+        State::Sealed => ("audit_unavailable", "The store is sealed: no codes are given until an operator has looked."),
+    };
+    Err(CliError::locked(problem.0, problem.1).hint("on the agent's machine: strongroom-agent doctor"))
+}
+
+pub(super) async fn whoami(context: &Context, _arguments: Whoami) -> Result<(), CliError> {
+    let who = context.log_in().await?.call(&session::Whoami {}).await?;
+    context.out.answer("strongroom.whoami/1", &who, &whoami_text(&who))
+}
+
+fn sessions_text(items: &[session::Item], terminal: bool) -> String {
+    let row = |item: &session::Item| {
+        vec![
+            item.identity.to_string(),
+            item.assurance.to_string(),
+            item.client.clone(),
+            when::utc(item.since),
+            when::utc(item.expires_at),
+            if item.own { "this one" } else { "" }.to_owned(),
+            item.session.to_string(),
+        ]
+    };
+    let heading = ["IDENTITY", "ASSURANCE", "PROGRAM", "SINCE", "UNTIL", "", "ID"];
+    table(&heading, &items.iter().map(row).collect::<Vec<_>>(), terminal)
+}
+
+fn status_text(status: &StatusResult) -> String {
+    let state = match status.state {
+        State::Ready => "ready",
+        State::HsmUnavailable => "NO CODES: the token does not answer",
+        State::Sealed => "NO CODES: sealed until an operator has looked",
+    };
+    let health = |health: Health| match health {
+        Health::Ok => "ok",
+        Health::Failing => "FAILING",
+    };
+    lines(&[
+        ("state", state.to_owned()),
+        ("token", health(status.token).to_owned()),
+        ("store", health(status.store).to_owned()),
+        ("agent", format!("version {}, protocol {}", status.version, status.protocol)),
+        ("running since", when::utc(status.started_at)),
+        ("its clock", when::utc(status.now)),
+    ])
+}
+
+fn whoami_text(who: &WhoamiResult) -> String {
+    let session = &who.session;
+    let mut pairs = vec![
+        ("identity", format!("{} ({})", session.identity, session.name)),
+        ("kind", who.kind.to_string()),
+        ("roles", if session.roles.is_empty() { "-".to_owned() } else { words(&session.roles) }),
+        ("key", who.key.clone()),
+        ("assurance", session.assurance.to_string()),
+        ("session until", when::utc(session.expires_at)),
+    ];
+    if who.sole_admin {
+        pairs.push(("sole admin", "yes: changes need nobody else yet, and are marked".to_owned()));
+    }
+    lines(&pairs)
+}
+
+fn lines(pairs: &[(&str, String)]) -> String {
+    pairs.iter().map(|(name, value)| format!("{name:<14}{}\n", clean(value))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_agent_says_so_in_words() {
+        let at = "2026-11-21T19:00:00Z".parse().unwrap();
+        let status = StatusResult {
+            version: "0.1.0".into(),
+            protocol: 1,
+            instance: "00000000-0000-4000-8000-000000000001".parse().unwrap(),
+            started_at: at,
+            now: at,
+            state: State::Sealed,
+            token: Health::Ok,
+            store: Health::Failing,
+        };
+        let text = status_text(&status);
+        assert!(text.starts_with("state         NO CODES: sealed"), "{text}");
+        assert!(text.contains("store         FAILING\n"), "{text}");
+        assert!(text.contains("its clock     2026-11-21 19:00:00Z\n"), "{text}");
+    }
+}
