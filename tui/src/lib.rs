@@ -1,1 +1,4 @@
 //! Strongroom front end.
+
+pub mod clipboard;
+pub mod screen;
