@@ -9,8 +9,10 @@
 pub mod audit;
 pub mod client;
 pub mod error;
+pub mod frame;
 pub mod ids;
 pub mod login;
 pub mod method;
 pub mod rpc;
+pub mod sshsig;
 pub mod words;
