@@ -6,6 +6,7 @@
 //!
 //! This room never touches the token, the store or a terminal.
 
+pub mod agent_key;
 pub mod audit;
 pub mod client;
 pub mod error;

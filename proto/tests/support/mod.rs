@@ -1,0 +1,144 @@
+//! A log as the agent would write it, signed by a key in software.
+
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
+use strongroom_proto::agent_key::AgentKey;
+use strongroom_proto::audit::checkpoint::{Checkpoint, Origin};
+use strongroom_proto::audit::export::{ExportWriter, Pin};
+use strongroom_proto::audit::merkle::{leaf_hash, root_of};
+use strongroom_proto::audit::opening::Opening;
+use strongroom_proto::audit::record::{RECORD_VERSION, Record, RecordOutcome, Target};
+use strongroom_proto::ids::{Instance, OrgId, VaultId};
+
+/// How many records a sample log has.
+pub(crate) const SIZE: usize = 12;
+
+pub(crate) struct SampleLog {
+    pair: EcdsaKeyPair,
+    pub(crate) origin: Origin,
+    pub(crate) records: Vec<String>,
+    pub(crate) openings: Vec<Vec<Opening>>,
+}
+
+impl SampleLog {
+    /// Twelve records of a new log with a new key. Every third has a reason, every sixth also a ticket.
+    pub(crate) fn new() -> Self {
+        let random = SystemRandom::new();
+        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8.as_ref(), &random).unwrap();
+        let origin = Origin::vault(OrgId::random(), VaultId::random());
+        let mut log = Self { pair, origin, records: Vec::new(), openings: Vec::new() };
+        for _ in 0..SIZE {
+            log.append();
+        }
+        log
+    }
+
+    /// Appends one more record.
+    pub(crate) fn append(&mut self) {
+        let seq = self.records.len() as u64;
+        let mut openings = Vec::new();
+        if seq.is_multiple_of(3) {
+            openings.push(Opening::new("reason", [u8::try_from(seq).unwrap(); 16], "Mailbox weg – \"dringend\""));
+        }
+        if seq.is_multiple_of(6) {
+            openings.push(Opening::new("ticket", [0xee; 16], &format!("T-{seq}")));
+        }
+        let commitments: BTreeMap<_, _> =
+            openings.iter().map(|opening| (opening.field.clone(), opening.commitment().unwrap())).collect();
+        let record = Record {
+            actor: None,
+            agent: Instance::random(),
+            detail: BTreeMap::new(),
+            event: if seq == 0 { "log.open".into() } else { "code.release".into() },
+            from: None,
+            grant: None,
+            h: commitments,
+            log: self.origin.to_string(),
+            outcome: RecordOutcome::Ok,
+            seq,
+            state: None,
+            target: Target::default(),
+            ts: format!("2026-11-21T19:{:02}:00.123456Z", seq / 2).parse().unwrap(),
+            v: RECORD_VERSION,
+        };
+        self.records.push(record.to_bytes().unwrap());
+        self.openings.push(openings);
+    }
+
+    pub(crate) fn key(&self) -> AgentKey {
+        AgentKey::from_point(self.pair.public_key().as_ref()).unwrap()
+    }
+
+    pub(crate) fn pin(&self) -> Pin {
+        Pin::from(self.key())
+    }
+
+    /// A checkpoint over the first records, signed.
+    pub(crate) fn checkpoint(&self, size: usize) -> String {
+        let root = root_of(self.records[..size].iter().map(|record| leaf_hash(record.as_bytes())));
+        self.sign(&Checkpoint { origin: self.origin.clone(), size: size as u64, root })
+    }
+
+    pub(crate) fn sign(&self, checkpoint: &Checkpoint) -> String {
+        let signature = self.pair.sign(&SystemRandom::new(), checkpoint.body().as_bytes()).unwrap();
+        checkpoint.to_note(&self.key(), signature.as_ref())
+    }
+
+    /// Exports the log with older checkpoints at these sizes.
+    pub(crate) fn export(&self, folder: &Path, older: &[usize]) {
+        let mut writer = ExportWriter::create(folder).unwrap();
+        for (record, openings) in self.records.iter().zip(&self.openings) {
+            writer.append(record, openings).unwrap();
+        }
+        let older: Vec<_> = older.iter().map(|size| self.checkpoint(*size)).collect();
+        writer.finish(&self.checkpoint(self.records.len()), &older, &self.key().spki_pem()).unwrap();
+    }
+}
+
+/// An exported sample log in a folder that goes away with it.
+pub(crate) struct Folder {
+    outer: tempfile::TempDir,
+    pub(crate) path: PathBuf,
+    pub(crate) log: SampleLog,
+}
+
+impl Folder {
+    /// Exports a sample log with older checkpoints at 4 and 8.
+    pub(crate) fn new() -> Self {
+        Self::with_older(&[4, 8])
+    }
+
+    pub(crate) fn with_older(older: &[usize]) -> Self {
+        let (outer, log) = (tempfile::tempdir().unwrap(), SampleLog::new());
+        let path = outer.path().join("export");
+        log.export(&path, older);
+        Self { outer, path, log }
+    }
+
+    pub(crate) fn outer(&self) -> &Path {
+        self.outer.path()
+    }
+
+    pub(crate) fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.path.join(file)).unwrap()
+    }
+
+    pub(crate) fn write(&self, file: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.path.join(file), content).unwrap();
+    }
+
+    /// Replaces the lines of a file by what is made of them.
+    pub(crate) fn edit_lines(&self, file: &str, edit: impl FnOnce(&mut Vec<String>)) {
+        let mut lines: Vec<String> = self.read(file).lines().map(str::to_owned).collect();
+        edit(&mut lines);
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        self.write(file, text);
+    }
+}
