@@ -7,7 +7,7 @@ use nucleo_matcher::{Config, Matcher, Utf32Str};
 /// Gives the places of the lines that match, in their order; after a fuzzy match, best first. An empty filter matches
 /// every line.
 #[must_use]
-pub fn matching(filter: &str, lines: &[String]) -> Vec<usize> {
+pub(super) fn matching(filter: &str, lines: &[String]) -> Vec<usize> {
     let words: Vec<String> = filter.split_whitespace().map(str::to_lowercase).collect();
     if words.is_empty() {
         return (0..lines.len()).collect();

@@ -8,7 +8,7 @@ mod filter;
 pub mod keymap;
 pub mod message;
 pub mod model;
-mod text;
+pub mod text;
 pub mod theme;
 pub mod update;
 pub mod vaults;
