@@ -190,9 +190,9 @@ fn target(record: &Record, name: &impl Fn(&str) -> Option<String>, vaults: &Vaul
     }
     let named = name("account.name").or_else(|| name("target.name")).or_else(|| name("vault.name"));
     named
-        .or_else(|| target.identity.as_ref().map(|id| short(id)))
-        .or_else(|| target.vault.as_ref().map(|id| short(id)))
-        .or_else(|| target.grant.as_ref().map(|id| short(id)))
+        .or_else(|| target.identity.as_ref().map(short))
+        .or_else(|| target.vault.as_ref().map(short))
+        .or_else(|| target.grant.as_ref().map(short))
         .or_else(|| target.key.as_deref().map(clean))
         .unwrap_or_default()
 }
