@@ -1,5 +1,7 @@
 //! Strongroom's front end: the command line, the full-screen view and the importers, built on `strongroom-proto` alone.
 
 pub mod cli;
+pub mod clipboard;
 pub mod import;
+pub mod screen;
 pub mod settings;

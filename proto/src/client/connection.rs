@@ -144,6 +144,18 @@ impl Client {
         tokio::time::timeout(timeout, self.exchange(params)).await.map_err(|_| CallError::Timeout(timeout))?
     }
 
+    /// Waits until the connection breaks, for a caller that has nothing to ask meanwhile. Dropping it loses nothing: late
+    /// answers to calls that were given up are what it skips.
+    pub async fn closed(&mut self) -> ConnectionError {
+        loop {
+            match self.lines.next().await {
+                Some(Ok(_late_answer)) => {}
+                Some(Err(FrameError::Truncated)) | None => return ConnectionError::Closed,
+                Some(Err(error)) => return ConnectionError::Read(error),
+            }
+        }
+    }
+
     async fn exchange<M: Method>(&mut self, params: &M) -> Result<M::Result, CallError> {
         if !self.in_step {
             return Err(ConnectionError::OutOfStep.into());
