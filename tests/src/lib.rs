@@ -1,1 +1,10 @@
-//! Harness.
+//! The harness of the end-to-end tests: a real SoftHSM token, a real agent process, real sockets and keys, each in a
+//! private folder that goes away with the test. Nothing is simulated.
+
+pub mod agent;
+pub mod fsync;
+pub mod organisation;
+pub mod people;
+pub mod pty;
+pub mod seeds;
+pub mod tools;

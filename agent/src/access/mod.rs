@@ -324,7 +324,7 @@ impl Held<'_> {
 
     /// Who sees the vault is told that the right is missing; to others it does not exist.
     fn refusal(&self) -> Denial {
-        self.refusal_or_office(self.facts.roles.iter().any(|role| *role == OrgRole::Auditor))
+        self.refusal_or_office(self.facts.roles.contains(&OrgRole::Auditor))
     }
 
     fn refusal_or_office(&self, sees_by_office: bool) -> Denial {

@@ -182,6 +182,7 @@ mod tests {
         fn token(&self) -> &TokenId { &self.0 }
         fn create_vault_key(&self, _: VaultId, _: u32, _: Scheme) -> Result<VaultKey, KeystoreError> { unreachable!() }
         fn destroy_vault_key(&self, _: &VaultKey) -> Result<(), KeystoreError> { unreachable!() }
+        fn check_vault_key(&self, _: &VaultKey) -> Result<(), KeystoreError> { unreachable!() }
         fn seal(&self, _: &VaultKey, _: &SeedContext, _: &Seed) -> Result<SealedSeed, KeystoreError> { unreachable!() }
         fn otp_mac(&self, _: &VaultKey, _: &SeedContext, _: &SealedSeed, _: u64) -> Result<OtpMac, KeystoreError> { unreachable!() }
         fn identity_key(&self) -> &[u8] { &[] }

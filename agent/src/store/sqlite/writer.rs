@@ -47,6 +47,12 @@ pub(super) struct Note {
     pub(super) answer: oneshot::Sender<Result<(), StoreError>>,
 }
 
+/// What goes into one commit.
+struct Batch {
+    jobs: Vec<Box<dyn Job>>,
+    notes: Vec<Note>,
+}
+
 /// What waits for the writer.
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
@@ -114,13 +120,13 @@ impl Queue {
     }
 
     /// Waits for work. `None` when the queue is closed and empty.
-    fn take(&self) -> Option<(Vec<Box<dyn Job>>, Vec<Note>)> {
+    fn take(&self) -> Option<Batch> {
         let mut waiting = self.waiting();
         loop {
             if !waiting.jobs.is_empty() || !waiting.notes.is_empty() {
                 let count = waiting.jobs.len().min(BATCH_LEN_MAX);
                 let jobs = waiting.jobs.drain(..count).collect();
-                return Some((jobs, std::mem::take(&mut waiting.notes)));
+                return Some(Batch { jobs, notes: std::mem::take(&mut waiting.notes) });
             }
             if waiting.closing.is_some() {
                 waiting.closed = true;
@@ -157,7 +163,7 @@ impl Writer {
     }
 
     pub(super) fn run(mut self) {
-        while let Some((jobs, notes)) = self.queue.take() {
+        while let Some(Batch { jobs, notes }) = self.queue.take() {
             self.keep(notes);
             if !jobs.is_empty() {
                 self.commit(jobs);

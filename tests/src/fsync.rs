@@ -1,0 +1,1 @@
+//! Faults of the disk, injected at the real boundary.

@@ -1,0 +1,270 @@
+//! An organisation of its own for a test: token, store, agent, admin, and whoever else is enrolled.
+
+use std::fmt::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use strongroom_proto::client::Client;
+use strongroom_proto::ids::Slug;
+use strongroom_proto::method::account::{ImportBegin, ImportCommit, ImportRows, Row};
+use strongroom_proto::method::{grant, identity, vault};
+use strongroom_proto::words::{IdentityKind, OrgRole, Scheme, VaultRole};
+use tempfile::TempDir;
+
+use crate::agent::{AgentProcess, Launch};
+use crate::people::Person;
+use crate::tools;
+
+/// The PIN of test tokens: recognisable, so that a leak can be found by searching for it.
+pub const PIN: &str = "pin-7391-leak-canary";
+
+/// How an organisation is set up.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Offline recovery recipients; none means `--no-recovery`.
+    pub recovery_recipients: Vec<String>,
+    /// Where the data folder is, if not in the private folder.
+    pub data_dir: Option<PathBuf>,
+    /// Libraries loaded into the agent before others.
+    pub preload: Option<PathBuf>,
+}
+
+/// A test's organisation.
+pub struct Organisation {
+    /// The running agent; `None` between stops and starts.
+    pub agent: Option<AgentProcess>,
+    /// How it is started.
+    pub launch: Launch,
+    /// The first admin.
+    pub admin: Person,
+    /// The data folder.
+    pub data_dir: PathBuf,
+    root: TempDir,
+}
+
+impl Organisation {
+    /// Founds an organisation and starts its agent.
+    #[must_use]
+    pub fn found() -> Self {
+        Self::found_with(&Setup::default())
+    }
+
+    /// Founds an organisation in a given way and starts its agent.
+    ///
+    /// # Panics
+    /// If any step fails.
+    #[must_use]
+    pub fn found_with(setup: &Setup) -> Self {
+        let mut organisation = Self::prepare(setup);
+        let mut arguments = vec!["init", "--admin", "admin", "--admin-name", "Ada Admin", "--admin-key"];
+        let key = organisation.admin.key.with_extension("pub").display().to_string();
+        arguments.push(&key);
+        if setup.recovery_recipients.is_empty() {
+            arguments.push("--no-recovery");
+        }
+        for recipient in &setup.recovery_recipients {
+            arguments.extend(["--recovery-recipient", recipient]);
+        }
+        let output = tools::output(&mut organisation.launch.command(&arguments));
+        assert!(output.status.success(), "init: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8_lossy(&output.stdout);
+        let pin_line = text.lines().last().expect("init prints the line for known_agents");
+        tools::write_private(&organisation.root.path().join("known_agents"), &format!("{pin_line}\n"));
+        organisation.start();
+        organisation
+    }
+
+    /// Makes token, folders and configuration without founding anything.
+    ///
+    /// # Panics
+    /// If any step fails.
+    #[must_use]
+    pub fn prepare(setup: &Setup) -> Self {
+        let root = tempfile::Builder::new().prefix("strongroom-test-").tempdir().expect("a private folder can be made");
+        let private = |path: &Path| {
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).expect("a folder can be made");
+        };
+        let tokens = root.path().join("tokens");
+        private(&tokens);
+        private(&root.path().join("run"));
+        let softhsm_conf = root.path().join("softhsm2.conf");
+        let conf =
+            format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n", tokens.display());
+        tools::write_private(&softhsm_conf, &conf);
+        tools::write_private(&root.path().join("pin"), &format!("{PIN}\n"));
+        let token = std::process::Command::new("softhsm2-util")
+            .args(["--init-token", "--free", "--label", "strongroom-test", "--pin", PIN, "--so-pin", "so-5520"])
+            .env("SOFTHSM2_CONF", &softhsm_conf)
+            .output()
+            .expect("softhsm2-util runs: tests/run.sh installs it");
+        assert!(token.status.success(), "softhsm2-util: {}", String::from_utf8_lossy(&token.stderr));
+
+        let data_dir = setup.data_dir.clone().unwrap_or_else(|| root.path().join("data"));
+        private(&data_dir);
+        let socket = root.path().join("run/agent.sock");
+        let config = root.path().join("agent.toml");
+        let mut text = String::new();
+        let _ = write!(
+            text,
+            "data_dir = \"{}\"\nsocket = \"{}\"\npin = {{ file = \"{}\" }}\n\n[token]\nmodule = \"{}\"\nlabel = \"strongroom-test\"\nstorage = \"{}\"\n",
+            data_dir.display(),
+            socket.display(),
+            root.path().join("pin").display(),
+            tools::softhsm_module().display(),
+            tokens.display(),
+        );
+        tools::write_private(&config, &text);
+        let launch = Launch {
+            config,
+            socket: socket.clone(),
+            log: root.path().join("agent.log"),
+            softhsm_conf,
+            preload: setup.preload.clone(),
+        };
+        let admin = Person::new("admin", root.path(), &socket);
+        Self { agent: None, launch, admin, data_dir, root }
+    }
+
+    /// Starts the agent.
+    pub fn start(&mut self) {
+        self.agent = Some(self.launch.start());
+    }
+
+    /// The running agent.
+    ///
+    /// # Panics
+    /// If it has been stopped.
+    pub fn running(&mut self) -> &mut AgentProcess {
+        self.agent.as_mut().expect("the agent was started")
+    }
+
+    /// The private folder of the test.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// The folder of the token's files.
+    #[must_use]
+    pub fn tokens(&self) -> PathBuf {
+        self.root.path().join("tokens")
+    }
+
+    /// The store's file.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.data_dir.join("store.sqlite")
+    }
+
+    /// Enrols somebody with a new key.
+    ///
+    /// # Panics
+    /// If the agent refuses.
+    pub async fn enrol(&self, admin: &mut Client, slug: &str, roles: &[OrgRole]) -> Person {
+        let person = Person::new(slug, self.root.path(), &self.launch.socket);
+        self.enrol_person(admin, &person, roles).await;
+        person
+    }
+
+    /// Enrols somebody who has a key.
+    ///
+    /// # Panics
+    /// If the agent refuses.
+    pub async fn enrol_person(&self, admin: &mut Client, person: &Person, roles: &[OrgRole]) {
+        let enrol = identity::Enrol {
+            identity: slug(&person.slug),
+            name: format!("Test {}", person.slug),
+            kind: IdentityKind::Technician,
+            roles: roles.to_vec(),
+            public_key: person.public_key(),
+        };
+        admin.call(&enrol).await.unwrap_or_else(|error| panic!("enrol {}: {error}", person.slug));
+    }
+}
+
+/// A slug that is known to be one.
+///
+/// # Panics
+/// If it is none.
+#[must_use]
+pub fn slug(text: &str) -> Slug {
+    Slug::new(text).expect("the test writes slugs")
+}
+
+/// Makes a vault.
+///
+/// # Panics
+/// If the agent refuses.
+pub async fn create_vault(admin: &mut Client, name: &str, scheme: Scheme) {
+    let create =
+        vault::Create { vault: slug(name), name: format!("{name} Ltd"), scheme: Some(scheme), min_assurance: None };
+    admin.call(&create).await.unwrap_or_else(|error| panic!("create {name}: {error}"));
+}
+
+/// Gives a standing grant on a whole vault.
+///
+/// # Panics
+/// If the agent refuses.
+pub async fn give(by: &mut Client, vault: &str, identity: &str, role: VaultRole) -> strongroom_proto::ids::GrantId {
+    let give = grant::Give {
+        vault: slug(vault),
+        identity: slug(identity),
+        role,
+        accounts: None,
+        from: None,
+        until: None,
+        reason: None,
+        ticket: None,
+    };
+    by.call(&give).await.unwrap_or_else(|error| panic!("give {role} in {vault} to {identity}: {error}")).grant
+}
+
+/// Imports rows in one commit.
+///
+/// # Errors
+/// The agent's refusal.
+pub async fn try_import(
+    manager: &mut Client,
+    vault: &str,
+    rows: Vec<Row>,
+) -> Result<Vec<String>, strongroom_proto::client::CallError> {
+    let import = manager.call(&ImportBegin { vault: slug(vault), source: "test".to_owned() }).await?.import;
+    for chunk in rows.chunks(100) {
+        manager.call(&ImportRows { import, rows: chunk.to_vec() }).await?;
+    }
+    let imported = manager.call(&ImportCommit { import }).await?;
+    Ok(imported.accounts.iter().map(ToString::to_string).collect())
+}
+
+/// Imports rows, which must be taken.
+///
+/// # Panics
+/// If the agent refuses.
+pub async fn import(manager: &mut Client, vault: &str, rows: Vec<Row>) -> Vec<String> {
+    try_import(manager, vault, rows).await.unwrap_or_else(|error| panic!("import into {vault}: {error}"))
+}
+
+/// A row with a seed.
+#[must_use]
+pub fn row(
+    account: &str,
+    kind: strongroom_proto::words::OtpKind,
+    algorithm: strongroom_proto::words::Algorithm,
+    digits: u8,
+    seed: &[u8],
+) -> Row {
+    let period_s = if kind == strongroom_proto::words::OtpKind::Hotp { 0 } else { 30 };
+    Row {
+        account: slug(account),
+        issuer: "Test".to_owned(),
+        label: format!("{account}@example"),
+        kind,
+        algorithm,
+        digits,
+        period_s,
+        counter: 0,
+        seed: BASE64.encode(seed).into(),
+    }
+}
