@@ -1,1 +1,3 @@
 //! Strongroom front end.
+
+pub mod login;
