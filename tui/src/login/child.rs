@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use strongroom_proto::client::SignError;
 use strongroom_proto::sshsig::ARMOURED_LEN_MAX;
@@ -12,6 +12,9 @@ use strongroom_proto::sshsig::ARMOURED_LEN_MAX;
 /// How long a signature may take: somebody may have to look for the key and touch it.
 pub(super) const SIGN_TIMEOUT: Duration = Duration::from_secs(110);
 const ERROR_LEN_MAX: u64 = 4 * 1024;
+const POLL_PAUSE: Duration = Duration::from_millis(2);
+/// A grandchild may keep standard error open for ever.
+const COMPLAINT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Gives `input` to a program's standard input and returns its standard output. `name` names it in errors, which carry
 /// the last line of its standard error.
@@ -22,10 +25,13 @@ pub(super) fn run(command: &mut Command, name: &str, input: &[u8], limit: Durati
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| SignError(format!("cannot start {name}: {error}")))?;
+    let deadline = Instant::now() + limit;
     let outcome = converse(&mut child, name, input, limit);
-    if outcome.is_err() {
-        let _ = child.kill();
+    // A program that has closed its output may still hang.
+    while outcome.is_ok() && Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {
+        thread::sleep(POLL_PAUSE);
     }
+    let _ = child.kill();
     let status = child.wait().map_err(|error| SignError(format!("cannot wait for {name}: {error}")))?;
     let (output, complaint) = outcome?;
     if status.success() { Ok(output) } else { Err(SignError(format!("{name} did not sign: {complaint}"))) }
@@ -37,10 +43,11 @@ fn converse(child: &mut Child, name: &str, input: &[u8], limit: Duration) -> Res
         return Err(SignError(format!("cannot talk to {name}")));
     };
     let (done, answer) = mpsc::channel();
-    let errors = thread::spawn(move || {
+    let (complain, complaint) = mpsc::channel();
+    thread::spawn(move || {
         let mut text = Vec::new();
         let _ = stderr.take(ERROR_LEN_MAX).read_to_end(&mut text);
-        last_line(&text)
+        let _ = complain.send(last_line(&text));
     });
     thread::spawn(move || {
         let mut text = String::new();
@@ -56,7 +63,7 @@ fn converse(child: &mut Child, name: &str, input: &[u8], limit: Duration) -> Res
     }
     match answer.recv_timeout(limit) {
         Ok(Ok(output)) if output.len() > ARMOURED_LEN_MAX => Err(SignError(format!("{name} wrote too much"))),
-        Ok(Ok(output)) => Ok((output, errors.join().unwrap_or_default())),
+        Ok(Ok(output)) => Ok((output, complaint.recv_timeout(COMPLAINT_TIMEOUT).unwrap_or_default())),
         Ok(Err(_)) => Err(SignError(format!("{name} wrote no text"))),
         Err(_) => Err(SignError(format!("{name} did not sign within {} s", limit.as_secs()))),
     }
@@ -72,7 +79,6 @@ fn last_line(text: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
 
     fn shell(script: &str, limit: Duration) -> Result<String, String> {
         let mut command = Command::new("sh");

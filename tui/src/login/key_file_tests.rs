@@ -12,9 +12,7 @@ fn open(path: &Path) -> KeyFile {
 #[test]
 fn every_key_type_in_a_file_signs() {
     let folder = KeyFolder::new();
-    for (kind, bits) in
-        [("ed25519", ""), ("ecdsa", "256"), ("ecdsa", "384"), ("ecdsa", "521"), ("rsa", "3072"), ("rsa", "4096")]
-    {
+    for (kind, bits) in [("ed25519", ""), ("ecdsa", "256"), ("ecdsa", "384"), ("ecdsa", "521"), ("rsa", "3072")] {
         let key = folder.make(kind, bits, "");
         let file = open(&key.path);
         assert!(!file.asks());
