@@ -116,7 +116,7 @@ impl ShellSigner {
         let made =
             Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&path).status().unwrap();
         assert!(made.success());
-        let public_key = PublicKey::read_openssh_file(&path.with_extension("pub")).unwrap();
+        let public_key = PublicKey::read_openssh_file(path.with_extension("pub")).unwrap();
         Self { path, public_key }
     }
 }
