@@ -3,5 +3,6 @@
 pub mod cli;
 pub mod clipboard;
 pub mod import;
+pub mod login;
 pub mod screen;
 pub mod settings;

@@ -87,18 +87,6 @@ impl Key {
         run(command, text)
     }
 
-    /// An RSA key as PKCS#1, converted by ssh-keygen.
-    pub(super) fn pkcs1_der(&self) -> Vec<u8> {
-        let copy = self.path.with_extension("pem");
-        std::fs::copy(&self.path, &copy).unwrap();
-        let mut command = self.keygen(false);
-        command.args(["-q", "-p", "-P", "", "-N", "", "-m", "PEM", "-f"]).arg(&copy);
-        run(command, b"");
-        let text = std::fs::read_to_string(copy).unwrap();
-        let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
-        base64::Engine::decode(&base64::engine::general_purpose::STANDARD, body).unwrap()
-    }
-
     fn keygen(&self, fido: bool) -> Command {
         let mut command = Command::new("ssh-keygen");
         command.env_remove("SSH_AUTH_SOCK").env_remove("SSH_SK_PROVIDER");

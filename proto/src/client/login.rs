@@ -99,7 +99,7 @@ impl Client {
         };
         let opened = self.call(&open).await?;
         let agent = check_agent(&opened, &client_nonce, Timestamp::now())?;
-        match login.pins.check(&self.socket, &opened.agent_key, &agent) {
+        match patiently(|| login.pins.check(&self.socket, &opened.agent_key, &agent)) {
             PinVerdict::Pinned => {}
             PinVerdict::Unknown => {
                 return Err(LoginError::UnknownAgent { agent_key: opened.agent_key, fingerprint: agent });
@@ -109,19 +109,18 @@ impl Client {
         }
         let key = sshsig::fingerprint(login.signer.public_key());
         let text = login_text(&agent, opened.instance, &opened.nonce, &key, login.identity);
-        let signature = sign(login.signer, &text)?;
+        let signature = patiently(|| login.signer.sign(LOGIN_NAMESPACE, text.as_bytes()))?;
         let proved = self.call(&Prove { signature }).await?;
         self.agent_key = Some(opened.agent_key);
         Ok(proved)
     }
 }
 
-/// Signs without holding up the other tasks of a threaded runtime: a touch may take a minute.
-fn sign(signer: &dyn Signer, text: &str) -> Result<String, SignError> {
-    let signing = || signer.sign(LOGIN_NAMESPACE, text.as_bytes());
+/// Waits for a person without holding up the other tasks of a threaded runtime: a touch may take a minute.
+fn patiently<T>(ask: impl FnOnce() -> T) -> T {
     match tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor()) {
-        Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(signing),
-        _ => signing(),
+        Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(ask),
+        _ => ask(),
     }
 }
 
