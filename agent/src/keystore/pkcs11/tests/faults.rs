@@ -239,6 +239,20 @@ token_test! {
 }
 
 token_test! {
+    fn reopening_presents_a_refused_pin_exactly_once(token) {
+        let keystore = token.keystore();
+        with_session(&keystore, |session| {
+            session.set_pin(&AuthPin::from(PIN), &AuthPin::from("a-new-pin-81")).unwrap();
+        });
+        let before = PINS_PRESENTED.load(Ordering::Relaxed);
+        for _ in 0..3 {
+            assert_eq!(keystore.reopen().unwrap_err().class(), ErrorClass::Pin);
+        }
+        assert_eq!(PINS_PRESENTED.load(Ordering::Relaxed), before + 1);
+    }
+}
+
+token_test! {
     fn reopening_finds_only_the_token_it_knows(token) {
         let keystore = token.keystore();
         let accounts = Account::both(&keystore);
