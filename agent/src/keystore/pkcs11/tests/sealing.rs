@@ -61,6 +61,30 @@ token_test! {
 }
 
 token_test! {
+    fn parts_of_two_sealed_seeds_do_not_make_a_third(token) {
+        let keystore = token.keystore();
+        for scheme in Scheme::ALL {
+            let key = keystore.create_vault_key(VaultId::random(), 1, *scheme).unwrap();
+            let [one, two] = [context(key.vault), context(key.vault)];
+            let [from, into] = [&one, &two].map(|context| keystore.seal(&key, context, &seed()).unwrap());
+            let mixed = [
+                SealedSeed { blob: from.blob.clone(), ..into.clone() },
+                SealedSeed { blob: from.blob.clone(), salt: from.salt.clone(), ..into.clone() },
+            ];
+            for sealed in mixed {
+                // Two equal seeds wrap to one blob (RFC 3394 is deterministic): moving it changes nothing then.
+                if sealed != into {
+                    assert_eq!(refusal(&keystore, &key, &two, &sealed), ErrorClass::Data, "{scheme}");
+                }
+            }
+            let other = keystore.seal(&key, &one, &Seed::new(vec![1; 20]).unwrap()).unwrap();
+            let moved = SealedSeed { blob: other.blob, salt: other.salt, ..into };
+            assert_eq!(refusal(&keystore, &key, &two, &moved), ErrorClass::Data, "{scheme}");
+        }
+    }
+}
+
+token_test! {
     fn a_key_seals_only_for_its_own_vault(token) {
         let keystore = token.keystore();
         for scheme in Scheme::ALL {
