@@ -67,8 +67,12 @@ pub(super) fn create_vault_key(
 ) -> Result<VaultKey, KeystoreError> {
     let operation = Operation::CreateVaultKey;
     let label = label::vault_key(vault, number);
-    if let Some(budget) = config.key_budget.filter(|budget| connection.vault_keys() >= *budget as usize) {
-        return Err(KeystoreError::Budget { operation, budget });
+    if let Some(budget) = config.key_budget {
+        // Counted anew: other processes make keys too.
+        connection.enumerate(operation)?;
+        if connection.vault_keys() >= budget as usize {
+            return Err(KeystoreError::Budget { operation, budget });
+        }
     }
     refuse_existing(connection, &label, operation)?;
     // A token whose files are gone still makes keys: only one that can use its own may.
