@@ -269,3 +269,20 @@ token_test! {
         assert_eq!(accounts[0].serves(&keystore), Ok(()));
     }
 }
+
+token_test! {
+    fn keys_made_and_destroyed_meanwhile_disturb_nobody(token) {
+        let keystore = token.keystore();
+        let accounts = Account::both(&keystore);
+        std::thread::scope(|scope| {
+            for account in accounts.iter().cycle().take(4) {
+                scope.spawn(|| (0..200).for_each(|_| assert_eq!(account.serves(&keystore), Ok(()))));
+            }
+            for number in 1..20 {
+                let key = keystore.create_vault_key(VaultId::random(), number, Scheme::Resident).unwrap();
+                keystore.destroy_vault_key(&key).unwrap();
+            }
+        });
+        assert!(keystore.health().is_ok());
+    }
+}
