@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use secrecy::SecretString;
+use strongroom_proto::words::Scheme;
 
-use super::pkcs11::{Pkcs11Keystore, TokenConfig};
+use super::pkcs11::{Pkcs11Keystore, TokenConfig, TokenProfile};
 
 /// Tells the second process where its token is.
 const FOLDER: &str = "STRONGROOM_TEST_TOKEN";
@@ -20,15 +21,10 @@ pub(crate) struct TestToken {
 
 impl TestToken {
     pub(crate) fn config(&self) -> TokenConfig {
-        let candidates = ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/softhsm/libsofthsm2.so"];
-        let module = candidates.iter().find(|path| Path::new(path).exists()).expect("SoftHSM is not installed");
-        TokenConfig {
-            module: module.into(),
-            label: LABEL.into(),
-            serial: None,
-            storage: Some(self.tokens()),
-            key_budget: None,
-        }
+        let modules =
+            ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/softhsm/libsofthsm2.so"].map(PathBuf::from).into();
+        let profile = TokenProfile { modules, scheme: Scheme::Resident, key_budget: None };
+        profile.config(LABEL, Some(&self.tokens())).unwrap()
     }
 
     pub(crate) fn pin(&self) -> SecretString {

@@ -8,6 +8,7 @@ mod derived;
 mod fault;
 mod keys;
 mod label;
+mod profile;
 mod provision;
 mod resident;
 mod sealing;
@@ -27,6 +28,7 @@ use strongroom_proto::words::Scheme;
 use zeroize::Zeroizing;
 
 use self::connection::{Connection, Module};
+pub use self::profile::TokenProfile;
 use self::resident::Binder;
 use super::secret::Scratch;
 use super::{

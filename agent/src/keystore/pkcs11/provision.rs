@@ -26,14 +26,7 @@ pub(super) fn provision(config: &TokenConfig, pin: &SecretString) -> Result<(), 
         refuse_existing(&connection, label, operation)?;
     }
     let session = connection.management_session(operation)?;
-    let made = session
-        .generate_key_pair(
-            &Mechanism::EccKeyPairGen,
-            &template::identity_public(IDENTITY),
-            &template::identity_private(IDENTITY),
-        )
-        .at(operation)
-        .and_then(|_| generate(&session, &Mechanism::GenericSecretKeyGen, &template::hmac_key(STORE_KEYS), operation));
+    let made = generate_own_keys(&session, operation);
     close(session);
     made?;
     make_durable(config, operation)?;
@@ -42,6 +35,26 @@ pub(super) fn provision(config: &TokenConfig, pin: &SecretString) -> Result<(), 
     keys::check_identity(&mut connection, &identity, operation)?;
     keys::canary(&mut connection, operation)?;
     Ok(())
+}
+
+/// Makes both or, unless the token fails at that too, neither.
+fn generate_own_keys(session: &Session, operation: Operation) -> Result<(), KeystoreError> {
+    let (public, private) = session
+        .generate_key_pair(
+            &Mechanism::EccKeyPairGen,
+            &template::identity_public(IDENTITY),
+            &template::identity_private(IDENTITY),
+        )
+        .at(operation)?;
+    let made = generate(session, &Mechanism::GenericSecretKeyGen, &template::hmac_key(STORE_KEYS), operation);
+    if made.is_err() {
+        for half in [private, public] {
+            if let Err(error) = session.destroy_object(half) {
+                tracing::warn!(cause = %error, "half of an identity key was left in the token");
+            }
+        }
+    }
+    made
 }
 
 /// Makes a vault key, checks that it is what was asked for, and makes it durable.
@@ -54,8 +67,12 @@ pub(super) fn create_vault_key(
 ) -> Result<VaultKey, KeystoreError> {
     let operation = Operation::CreateVaultKey;
     let label = label::vault_key(vault, number);
-    if let Some(budget) = config.key_budget.filter(|budget| connection.vault_keys() >= *budget as usize) {
-        return Err(KeystoreError::Budget { operation, budget });
+    if let Some(budget) = config.key_budget {
+        // Counted anew: other processes make keys too.
+        connection.enumerate(operation)?;
+        if connection.vault_keys() >= budget as usize {
+            return Err(KeystoreError::Budget { operation, budget });
+        }
     }
     refuse_existing(connection, &label, operation)?;
     // A token whose files are gone still makes keys: only one that can use its own may.

@@ -144,3 +144,38 @@ impl Binder {
 fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes any key length")
 }
+
+#[cfg(test)]
+mod tests {
+    use strongroom_proto::words::{OtpKind, Scheme};
+
+    use super::*;
+    use crate::keystore::TokenId;
+
+    #[test]
+    fn the_binding_is_pinned() {
+        // Sealed seeds in the field depend on it. Computed apart, with Python's hmac.
+        let id = |last: u8| format!("00000000-0000-0000-0000-00000000000{last}");
+        let context = SeedContext {
+            store: id(1).parse().unwrap(),
+            vault: id(2).parse().unwrap(),
+            account: id(3).parse().unwrap(),
+            kind: OtpKind::Totp,
+            algorithm: Algorithm::Sha1,
+            digits: 6,
+            period_s: 30,
+            revision: 1,
+        };
+        let sealed = SealedSeed {
+            scheme: Scheme::Resident,
+            version: 1,
+            token: TokenId::new("81f2/acme"),
+            key_number: 3,
+            salt: Vec::new(),
+            blob: b"blob".to_vec(),
+            binding: Vec::new(),
+        };
+        let binding = Binder::new(Zeroizing::new([7; 32])).bind(&sealed, &context);
+        assert_eq!(hex::encode(binding), "dd4b60b1a66922208b161a0f47da85b3d06ea8b1b9d2d2a799ce9997a32809f8");
+    }
+}

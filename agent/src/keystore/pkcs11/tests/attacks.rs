@@ -143,6 +143,11 @@ token_test! {
                 assert!(session.copy_object(vault_key, &[change]).is_err());
             }
             assert!(session.copy_object(vault_key, &[]).is_err());
+            // Wrapping under a mechanism whose blobs could be opened or forged otherwise.
+            let import = session.create_object(&template::imported_block(&[1; 64])).unwrap();
+            for mechanism in [Mechanism::AesKeyWrapPad, Mechanism::AesCbcPad([0; 16])] {
+                assert!(session.wrap_key(&mechanism, vault_key, import).is_err(), "{mechanism:?}");
+            }
             // Carrying the vault key away under a key of one's own, or another mechanism.
             let own = session.generate_key(&Mechanism::AesKeyGen, &template::weak_resident_vault_key("own")).unwrap();
             for mechanism in [KEY_WRAP, Mechanism::AesKeyWrapPad, Mechanism::AesCbcPad([0; 16])] {

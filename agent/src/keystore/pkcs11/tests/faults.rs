@@ -239,6 +239,20 @@ token_test! {
 }
 
 token_test! {
+    fn reopening_presents_a_refused_pin_exactly_once(token) {
+        let keystore = token.keystore();
+        with_session(&keystore, |session| {
+            session.set_pin(&AuthPin::from(PIN), &AuthPin::from("a-new-pin-81")).unwrap();
+        });
+        let before = PINS_PRESENTED.load(Ordering::Relaxed);
+        for _ in 0..3 {
+            assert_eq!(keystore.reopen().unwrap_err().class(), ErrorClass::Pin);
+        }
+        assert_eq!(PINS_PRESENTED.load(Ordering::Relaxed), before + 1);
+    }
+}
+
+token_test! {
     fn reopening_finds_only_the_token_it_knows(token) {
         let keystore = token.keystore();
         let accounts = Account::both(&keystore);
@@ -253,5 +267,22 @@ token_test! {
         fs::rename(away, token.tokens()).unwrap();
         keystore.reopen().unwrap();
         assert_eq!(accounts[0].serves(&keystore), Ok(()));
+    }
+}
+
+token_test! {
+    fn keys_made_and_destroyed_meanwhile_disturb_nobody(token) {
+        let keystore = token.keystore();
+        let accounts = Account::both(&keystore);
+        std::thread::scope(|scope| {
+            for account in accounts.iter().cycle().take(4) {
+                scope.spawn(|| (0..200).for_each(|_| assert_eq!(account.serves(&keystore), Ok(()))));
+            }
+            for number in 1..20 {
+                let key = keystore.create_vault_key(VaultId::random(), number, Scheme::Resident).unwrap();
+                keystore.destroy_vault_key(&key).unwrap();
+            }
+        });
+        assert!(keystore.health().is_ok());
     }
 }

@@ -7,8 +7,8 @@ use strongroom_proto::words::{Algorithm, OtpKind, Scheme};
 
 use super::context;
 use crate::keystore::fixture::token_test;
-use crate::keystore::pkcs11::{Pkcs11Keystore, TokenConfig};
-use crate::keystore::{ErrorClass, Keystore, SealedSeed, Seed, SeedContext, StoreKeys, TokenId, VaultKey};
+use crate::keystore::pkcs11::{Pkcs11Keystore, TokenConfig, derived};
+use crate::keystore::{ErrorClass, Keystore, Operation, SealedSeed, Seed, SeedContext, StoreKeys, TokenId, VaultKey};
 
 fn seed() -> Seed {
     Seed::new(b"a seed of 20 bytes!!".to_vec()).unwrap()
@@ -57,6 +57,63 @@ token_test! {
             let newer = SealedSeed { version: 2, ..sealed };
             assert_eq!(refusal(&keystore, &key, &home, &newer), ErrorClass::Data);
         }
+    }
+}
+
+token_test! {
+    fn parts_of_two_sealed_seeds_do_not_make_a_third(token) {
+        let keystore = token.keystore();
+        for scheme in Scheme::ALL {
+            let key = keystore.create_vault_key(VaultId::random(), 1, *scheme).unwrap();
+            let [one, two] = [context(key.vault), context(key.vault)];
+            let [from, into] = [&one, &two].map(|context| keystore.seal(&key, context, &seed()).unwrap());
+            let mixed = [
+                SealedSeed { blob: from.blob.clone(), ..into.clone() },
+                SealedSeed { blob: from.blob.clone(), salt: from.salt.clone(), ..into.clone() },
+            ];
+            for sealed in mixed {
+                // Two equal seeds wrap to one blob (RFC 3394 is deterministic): moving it changes nothing then.
+                if sealed != into {
+                    assert_eq!(refusal(&keystore, &key, &two, &sealed), ErrorClass::Data, "{scheme}");
+                }
+            }
+            let other = keystore.seal(&key, &one, &Seed::new(vec![1; 20]).unwrap()).unwrap();
+            let moved = SealedSeed { blob: other.blob, salt: other.salt, ..into };
+            assert_eq!(refusal(&keystore, &key, &two, &moved), ErrorClass::Data, "{scheme}");
+        }
+    }
+}
+
+token_test! {
+    fn a_key_seals_only_for_its_own_vault(token) {
+        let keystore = token.keystore();
+        for scheme in Scheme::ALL {
+            let key = keystore.create_vault_key(VaultId::random(), 1, *scheme).unwrap();
+            let refused = keystore.seal(&key, &context(VaultId::random()), &seed()).err().unwrap();
+            assert_eq!(refused.class(), ErrorClass::Data, "{refused}");
+        }
+    }
+}
+
+token_test! {
+    fn every_part_of_its_origin_changes_the_key_of_a_derived_seed(token) {
+        let keystore = token.keystore();
+        let key = keystore.create_vault_key(VaultId::random(), 1, Scheme::Derived).unwrap();
+        let home = context(key.vault);
+        let mut state = keystore.state.lock().unwrap();
+        let connection = &mut state.live.as_mut().unwrap().connection;
+        let handle = connection.key(&key.label, Operation::Seal).unwrap();
+        let seed_key = |context: &SeedContext, salt: u8| {
+            derived::seed_key(connection, handle, context, &[salt; 16], Operation::Seal).unwrap().to_vec()
+        };
+        let keys: HashSet<Vec<u8>> = [
+            seed_key(&home, 0),
+            seed_key(&home, 1),
+            seed_key(&SeedContext { vault: VaultId::random(), ..home.clone() }, 0),
+            seed_key(&SeedContext { account: AccountId::random(), ..home.clone() }, 0),
+            seed_key(&SeedContext { revision: 2, ..home.clone() }, 0),
+        ].into();
+        assert_eq!(keys.len(), 5);
     }
 }
 
