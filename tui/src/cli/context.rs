@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use strongroom_proto::client::{CALL_TIMEOUT, Client, KnownAgents, Login, Newcomer, Signer, socket_path};
 use strongroom_proto::ids::Slug;
@@ -39,8 +40,13 @@ impl Context {
 
     async fn connect_to(&self, socket: &Path) -> Result<Client, CliError> {
         let mut client = Client::connect(socket).await?;
-        client.set_timeout(self.globals.timeout.unwrap_or(CALL_TIMEOUT));
+        client.set_timeout(self.timeout());
         Ok(client)
+    }
+
+    /// How long a call may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.globals.timeout.unwrap_or(CALL_TIMEOUT)
     }
 
     /// Connects and logs in.

@@ -27,10 +27,9 @@ use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use clap::error::ErrorKind as ClapKind;
 
-use self::args::{Account, Cli, Command};
+use self::args::{Account, Command};
 use self::context::Context;
 use self::error::{CliError, EXIT_USAGE};
 use self::output::{Color, Output};
@@ -39,7 +38,7 @@ use self::output::{Color, Output};
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let cli = match Cli::try_parse_from(&arguments) {
+    let cli = match args::parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => return usage(&error, &arguments),
     };
