@@ -129,3 +129,5 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), CliError> {
 
 #[cfg(test)]
 mod help_tests;
+#[cfg(test)]
+mod scripted;

@@ -168,7 +168,9 @@ fn opened(record: &Record, item: &Item) -> BTreeMap<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::scripted::agent;
     use super::*;
+    use serde_json::json;
     use strongroom_proto::audit::opening::Opening;
 
     fn item() -> Item {
@@ -217,5 +219,45 @@ mod tests {
         assert!(text.contains(&format!(r#""record":{},"openings":{{"actor.name":"jana""#, item().record)), "{text}");
         let leaf = hex::encode(leaf_hash(item().record.as_bytes()));
         assert!(text.contains(&format!(r#""seq":41,"leaf":"{leaf}""#)), "{text}");
+    }
+
+    fn page(seqs: &[u64], next: Option<u64>) -> Value {
+        let item = |&seq: &u64| {
+            let account = format!("00000000-0000-4000-8000-00000000000{}", seq % 2);
+            let target = format!(
+                r#"{{"agent":"{account}","event":"e","log":"l","outcome":"ok","seq":{seq},"target":{{"account":"{account}"}},"ts":"2026-11-21T19:00:00.000000Z","v":1}}"#
+            );
+            json!({ "seq": seq, "record": target, "openings": [] })
+        };
+        json!({ "log": "l", "size": 10, "items": seqs.iter().map(item).collect::<Vec<_>>(), "next": next })
+    }
+
+    async fn read(pages: Vec<Value>, only: Option<&str>, limit: u32) -> (Vec<u64>, Vec<Value>) {
+        let (mut client, asked) = agent(pages);
+        let only = only.map(|id| id.parse().unwrap());
+        let trail = newest(&mut client, Some(Slug::new("acme").unwrap()), only, limit).await.unwrap();
+        drop(client);
+        (trail.items.iter().map(|item| item.seq).collect(), asked.await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_newest_records_come_last_and_reading_stops_when_there_are_enough() {
+        let (seqs, asked) = read(vec![page(&[9, 8, 7], Some(7)), page(&[6, 5, 4], Some(4))], None, 5).await;
+        assert_eq!(seqs, [5, 6, 7, 8, 9]);
+        assert_eq!(asked[0][1], json!({ "vault": "acme", "limit": 5 }));
+        assert_eq!(asked[1][1], json!({ "vault": "acme", "before": 7, "limit": 2 }));
+    }
+
+    #[tokio::test]
+    async fn other_accounts_are_left_out_and_older_pages_searched() {
+        let only = Some("00000000-0000-4000-8000-000000000001");
+        let pages = vec![page(&[9, 8, 7], Some(7)), page(&[6, 5], Some(5)), page(&[4, 3], None)];
+        assert_eq!(read(pages, only, 50).await.0, [3, 5, 7, 9]);
+    }
+
+    #[tokio::test]
+    async fn a_log_that_does_not_go_back_ends_the_search() {
+        let pages = vec![page(&[9], Some(9)), page(&[9], Some(9)), page(&[9], Some(9))];
+        assert_eq!(read(pages, None, 50).await.1.len(), 2);
     }
 }
