@@ -97,6 +97,8 @@ fn wrong_arguments_are_exit_code_2_in_both_dresses() {
         assert_eq!((json.status.code(), text(&json.stdout)), (Some(2), ""), "{arguments:?}");
         let error: serde_json::Value = serde_json::from_slice(&json.stderr).unwrap();
         assert_eq!(error["error"]["kind"], "usage", "{arguments:?}");
+        let message = error["error"]["message"].as_str().unwrap();
+        assert!(arguments != ["code"] || message.ends_with("not provided: <CLIENT/ACCOUNT>"), "{message}");
     }
     assert_eq!(run(home.path(), &["code", "acme/x"]).status.code(), Some(2), "nobody said who logs in");
     assert_eq!(run(home.path(), &["--help"]).status.code(), Some(0));

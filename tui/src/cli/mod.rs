@@ -63,13 +63,18 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     let is_help = matches!(error.kind(), ClapKind::DisplayHelp | ClapKind::DisplayVersion);
     if !is_help && arguments.iter().any(|argument| argument == "--json") {
-        let text = error.render().to_string();
-        let sentence = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let sentence = first_paragraph(&error.render().to_string());
         Output::new(true, false, Color::Never).fail(&CliError::usage(sentence).hint("strongroom --help"));
     } else {
         let _ = error.print();
     }
     if is_help { ExitCode::SUCCESS } else { ExitCode::from(EXIT_USAGE) }
+}
+
+/// What is wrong, without the usage lines that follow.
+fn first_paragraph(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    lines.join(" ").trim_start_matches("error: ").to_owned()
 }
 
 /// Without a command: the full-screen view, on a terminal.
