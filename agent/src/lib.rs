@@ -1,1 +1,4 @@
 //! Strongroom agent.
+
+pub mod identity;
+pub mod server;

@@ -1,0 +1,17 @@
+//! Who is there: keys at enrolment, proofs at login, the agent's own proof, and the brake on failed ones.
+//!
+//! This folder decides what a signature proves. It does not know which identity a key belongs to, nor what that identity
+//! may do.
+
+mod endorsement;
+mod key;
+mod proof;
+mod throttle;
+
+pub use endorsement::{AgentProof, EndorsementError, RENEW_AFTER_S};
+pub use key::{EnrolmentKey, KeyRefusal};
+pub use proof::{Proof, ProofError, assurance, verify};
+pub use throttle::{Brake, Throttle, Throttled};
+
+#[cfg(test)]
+mod test_keys;
