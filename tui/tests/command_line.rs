@@ -1,6 +1,6 @@
 //! The program as scripts see it: streams and exit codes, without an agent.
 
-#![allow(clippy::unwrap_used, reason = "helpers of a test program may fail the test")]
+#![allow(clippy::unwrap_used, reason = "in a test program a failure is the message")]
 
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
