@@ -1,6 +1,6 @@
 //! `strongroom audit verify` on a folder as an agent would export it, signed by a key in software.
 
-#![allow(clippy::unwrap_used, reason = "helpers of a test program may fail the test")]
+#![allow(clippy::unwrap_used, reason = "in a test program a failure is the message")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

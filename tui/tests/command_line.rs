@@ -1,6 +1,6 @@
 //! The program as scripts see it: streams and exit codes, without an agent.
 
-#![allow(clippy::unwrap_used, reason = "helpers of a test program may fail the test")]
+#![allow(clippy::unwrap_used, reason = "in a test program a failure is the message")]
 
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
@@ -64,6 +64,20 @@ fn an_absent_agent_is_exit_code_6_and_the_error_is_on_standard_error() {
 }
 
 #[test]
+fn an_agent_that_hangs_is_exit_code_8_and_one_that_hangs_up_is_6() {
+    let home = tempfile::tempdir().unwrap();
+    let socket = home.path().join("agent.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let arguments = ["status", "--timeout", "1s", "--sock", socket.to_str().unwrap()];
+    let hung = run(home.path(), &arguments);
+    assert_eq!(hung.status.code(), Some(8), "{}", text(&hung.stderr));
+    let closer = std::thread::spawn(move || drop((listener.accept().unwrap(), listener.accept().unwrap())));
+    let closed = run(home.path(), &arguments);
+    closer.join().unwrap();
+    assert_eq!(closed.status.code(), Some(6), "{}", text(&closed.stderr));
+}
+
+#[test]
 fn the_variable_names_the_socket_and_the_flag_wins() {
     let home = tempfile::tempdir().unwrap();
     let by_variable = strongroom(home.path()).arg("status").env("STRONGROOM_SOCK", "/variable").output().unwrap();
@@ -83,6 +97,8 @@ fn wrong_arguments_are_exit_code_2_in_both_dresses() {
         assert_eq!((json.status.code(), text(&json.stdout)), (Some(2), ""), "{arguments:?}");
         let error: serde_json::Value = serde_json::from_slice(&json.stderr).unwrap();
         assert_eq!(error["error"]["kind"], "usage", "{arguments:?}");
+        let message = error["error"]["message"].as_str().unwrap();
+        assert!(arguments != ["code"] || message.ends_with("not provided: <CLIENT/ACCOUNT>"), "{message}");
     }
     assert_eq!(run(home.path(), &["code", "acme/x"]).status.code(), Some(2), "nobody said who logs in");
     assert_eq!(run(home.path(), &["--help"]).status.code(), Some(0));

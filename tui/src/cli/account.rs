@@ -115,9 +115,13 @@ fn read_secret(context: &Context, from_stdin: bool) -> Result<Zeroizing<String>,
     if !context.may_ask() {
         return Err(CliError::usage("There is no terminal to ask for the secret.").hint("use --secret-stdin"));
     }
-    rpassword::prompt_password("Secret (base32 or otpauth:// URI, not shown): ")
-        .map(Zeroizing::new)
-        .map_err(|error| CliError::caused("cannot read the secret", &error))
+    rpassword::prompt_password("Secret (base32 or otpauth:// URI, not shown): ").map(Zeroizing::new).map_err(|error| {
+        match error.kind() {
+            // The prompt takes Ctrl-C as a key.
+            std::io::ErrorKind::Interrupted => CliError::cancelled(),
+            _ => CliError::caused("cannot read the secret", &error),
+        }
+    })
 }
 
 /// Makes the account out of secret and flags; a URI brings its own parameters and leaves only names to the flags.

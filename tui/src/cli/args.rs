@@ -1,15 +1,18 @@
 //! The command line as a whole: global flags and the list of commands. Each command's own arguments stand in its file.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Arg, ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use strongroom_proto::ids::Slug;
 
 use super::output::Color;
 use super::{account, audit, code, completions, grant, identity, import, list, session, vault, when};
 use crate::settings::Settings;
 
+/// The id of `--key` where it means the key that logs in.
+const LOGIN_KEY: &str = "login_key";
 const GLOBAL: &str = "Global options";
 const AFTER: &str = "\
 Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 denied, 5 needs approval, 6 agent unreachable,
@@ -40,8 +43,8 @@ pub(super) struct Globals {
     /// Who logs in [env: STRONGROOM_IDENTITY]
     #[arg(long, global = true, value_name = "SLUG", help_heading = GLOBAL)]
     pub(super) identity: Option<Slug>,
-    /// The SSH key that signs: a key file, or a .pub file whose key is in the ssh-agent [env: STRONGROOM_KEY]
-    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
+    /// The SSH key that signs; filled by [`parse`].
+    #[arg(skip)]
     pub(super) key: Option<PathBuf>,
     /// A command that signs instead: the text on its input, an SSH signature on its output
     #[arg(long, global = true, value_name = "COMMAND", help_heading = GLOBAL)]
@@ -81,6 +84,46 @@ impl Globals {
             ..Settings::default()
         }
     }
+}
+
+/// The whole command line.
+///
+/// `--key` is added here rather than as a global flag: `identity enrol --key` is the key of somebody else and
+/// `audit verify --key` a pin, and a global flag of that name would silently take their values for the login.
+pub(super) fn command() -> clap::Command {
+    fn with_login_key(command: clap::Command) -> clap::Command {
+        let has_own = command.get_arguments().any(|argument| argument.get_long() == Some("key"));
+        let command = if has_own { command } else { command.arg(login_key()) };
+        command.mut_subcommands(with_login_key)
+    }
+    with_login_key(Cli::command())
+}
+
+fn login_key() -> Arg {
+    Arg::new(LOGIN_KEY)
+        .long("key")
+        .value_name("FILE")
+        .value_parser(clap::value_parser!(PathBuf))
+        .help("The SSH key that signs: a key file, or a .pub file whose key is in the ssh-agent [env: STRONGROOM_KEY]")
+        .help_heading(GLOBAL)
+}
+
+/// Reads the arguments, the program's name first.
+///
+/// # Errors
+/// What is wrong with them, or the help or version that was asked for.
+pub(super) fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut command = command();
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    cli.globals.key = login_key_of(&matches);
+    Ok(cli)
+}
+
+/// The innermost `--key` that means the login.
+fn login_key_of(matches: &ArgMatches) -> Option<PathBuf> {
+    let inner = matches.subcommand().and_then(|(_, matches)| login_key_of(matches));
+    inner.or_else(|| matches.try_get_one::<PathBuf>(LOGIN_KEY).ok().flatten().cloned())
 }
 
 /// What to do.

@@ -1,5 +1,7 @@
 //! `strongroom code`: the main job, in one connection.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use strongroom_proto::ids::AccountAddress;
@@ -50,6 +52,10 @@ pub(super) async fn code(context: &Context, arguments: Code) -> Result<(), CliEr
         can_copy()?;
     }
     let mut client = context.log_in().await?;
+    if let Some(min_remaining) = arguments.min_remaining {
+        // The agent may wait for the next window before it answers.
+        client.set_timeout(context.timeout() + Duration::from_secs(min_remaining.into()));
+    }
     let released = client
         .call(&Release {
             account: arguments.account,

@@ -1,9 +1,8 @@
 //! `strongroom completions`: scripts for shells, made from the command line's own description.
 
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use super::args::Cli;
+use super::args;
 use super::error::CliError;
 use super::output::Output;
 
@@ -22,7 +21,7 @@ pub(super) fn completions(out: &Output, arguments: &Completions) -> Result<(), C
 
 fn script(shell: Shell) -> String {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "strongroom", &mut script);
+    clap_complete::generate(shell, &mut args::command(), "strongroom", &mut script);
     String::from_utf8_lossy(&script).into_owned()
 }
 

@@ -1,14 +1,18 @@
 //! What every command needs: settings, output, a connection, and a way to ask.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use strongroom_proto::client::{CALL_TIMEOUT, Client, KnownAgents, Login, Newcomer, Signer, socket_path};
 use strongroom_proto::ids::Slug;
+use zeroize::Zeroizing;
 
 use super::args::Globals;
-use super::error::CliError;
+use super::error::{CliError, chain};
 use super::output::Output;
+use crate::login::{Person, Terminal, Wish, choose};
 use crate::settings::{Settings, user_folder};
 
 /// How this program calls itself in audit records.
@@ -39,8 +43,13 @@ impl Context {
 
     async fn connect_to(&self, socket: &Path) -> Result<Client, CliError> {
         let mut client = Client::connect(socket).await?;
-        client.set_timeout(self.globals.timeout.unwrap_or(CALL_TIMEOUT));
+        client.set_timeout(self.timeout());
         Ok(client)
+    }
+
+    /// How long a call may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.globals.timeout.unwrap_or(CALL_TIMEOUT)
     }
 
     /// Connects and logs in.
@@ -54,10 +63,18 @@ impl Context {
         Ok(client)
     }
 
-    /// The signer for the login: `crate::login` chooses between key file, ssh-agent and command.
+    /// The signer for the login. A passphrase is asked for on the terminal even when standard input is a pipe.
     fn signer(&self, settings: &Settings) -> Result<Box<dyn Signer>, CliError> {
-        let _ = (&settings.key, &self.globals.sign_cmd, self.may_ask());
-        Err(CliError::failure("This build has no way to sign yet."))
+        let person: Arc<dyn Person> = if self.globals.no_input { Arc::new(Nobody) } else { Arc::new(Terminal) };
+        let ssh_auth_sock = std::env::var_os("SSH_AUTH_SOCK");
+        let wish = Wish {
+            key: settings.key.as_deref(),
+            ssh_auth_sock: ssh_auth_sock.as_deref(),
+            sign_command: self.globals.sign_cmd.as_deref(),
+        };
+        choose(wish, person).map_err(|error| {
+            CliError::usage(chain(&error)).hint("--key FILE does the same as STRONGROOM_KEY; see strongroom --help")
+        })
     }
 
     fn known_agents(&self, settings: &Settings) -> KnownAgents {
@@ -115,6 +132,17 @@ fn identity(settings: &Settings) -> Result<&Slug, CliError> {
 fn socket(settings: &Settings) -> PathBuf {
     let named = settings.socket.as_ref().map(|path| path.as_os_str());
     socket_path(named, std::env::var_os("XDG_RUNTIME_DIR").as_deref())
+}
+
+/// The person at the key under `--no-input`.
+struct Nobody;
+
+impl Person for Nobody {
+    fn touch(&self, _key: &str) {}
+
+    fn passphrase(&self, _question: &str) -> io::Result<Zeroizing<String>> {
+        Err(io::Error::other("nothing may be asked because of --no-input"))
+    }
 }
 
 /// Asks on standard error; only a spelt-out yes is one.

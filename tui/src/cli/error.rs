@@ -165,7 +165,11 @@ impl From<LoginError> for CliError {
     fn from(error: LoginError) -> Self {
         let untrusted = |hint: &str| Self::new(EXIT_DENIED, "agent_untrusted", chain(&error)).hint(hint);
         match error {
-            LoginError::Call(error) => error.into(),
+            // Unlike any other call, a login that broke off has done nothing.
+            LoginError::Call(call @ (CallError::Connection(_) | CallError::Timeout(_))) => {
+                Self::from(call).hint("the login did not succeed: try again; the agent's log on its machine says more")
+            }
+            LoginError::Call(call) => call.into(),
             LoginError::UnknownAgent { .. } => untrusted(
                 "compare it with what strongroom-agent shows on its machine, then use --accept-new-agent once",
             ),
@@ -247,6 +251,9 @@ mod tests {
         assert_eq!(CliError::from(CallError::Connection(ConnectionError::Closed)).code, 6);
         assert_eq!(CliError::from(CallError::Timeout(Duration::from_secs(1))).code, 8);
         assert_eq!(CliError::from(CallError::Protocol("x")).code, 1);
+        let cut_off = CliError::from(LoginError::Call(CallError::Connection(ConnectionError::Closed)));
+        assert_eq!(cut_off.code, 6);
+        assert!(cut_off.hint.is_some_and(|hint| hint.starts_with("the login did not succeed")));
         assert_eq!(CliError::from(LoginError::Sign(SignError("no key".into()))).code, 4);
         assert_eq!(CliError::from(LoginError::ChangedAgent { fingerprint: "SHA256:x".into() }).code, 4);
         assert_eq!(CliError::from(LoginError::from(CallError::from(Failure::not_found()))).code, 3);

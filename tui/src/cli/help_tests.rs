@@ -1,8 +1,10 @@
 //! The whole command line as people see it: a changed help text is a changed contract, so it is looked at.
 
-use clap::{Command, CommandFactory as _};
+use std::ffi::OsString;
 
-use super::args::Cli;
+use clap::Command;
+
+use super::args::{command, parse};
 
 const GLOBAL_HEADING: &str = "Global options:";
 
@@ -25,7 +27,7 @@ fn helps(command: &mut Command, path: &str, found: &mut Vec<(String, String)>) {
 
 #[test]
 fn every_help_text_is_looked_at() {
-    let mut command = Cli::command().term_width(100);
+    let mut command = command().term_width(100);
     command.build();
     let mut found = Vec::new();
     helps(&mut command, "strongroom", &mut found);
@@ -36,5 +38,19 @@ fn every_help_text_is_looked_at() {
 
 #[test]
 fn the_command_line_contradicts_itself_nowhere() {
-    Cli::command().debug_assert();
+    command().debug_assert();
+}
+
+#[test]
+fn the_key_of_a_command_is_not_the_key_that_logs_in() {
+    let key = |line: &str| {
+        let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        parse(&words).unwrap().globals.key
+    };
+    let mine = Some(std::path::PathBuf::from("mine"));
+    assert_eq!(key("strongroom --key mine ls"), mine);
+    assert_eq!(key("strongroom ls --key mine"), mine);
+    assert_eq!(key("strongroom --key mine identity enrol bob --name Bob --key bob.pub"), mine);
+    assert_eq!(key("strongroom identity enrol bob --name Bob --key bob.pub"), None);
+    assert_eq!(key("strongroom audit verify d --key SHA256:x"), None);
 }

@@ -121,7 +121,9 @@ fn shown_text(shown: &account::Shown) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scripted::agent;
     use super::*;
+    use serde_json::json;
     use strongroom_proto::words::{Algorithm, Scheme};
 
     fn item() -> account::Item {
@@ -166,5 +168,15 @@ mod tests {
         let text = shown_text(&shown);
         assert!(text.contains("label         a\u{fffd}[2Jb\n"), "{text}");
         assert!(text.contains("period        30 s\n"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_list_is_read_to_its_last_page() {
+        let page = |next: Option<&str>| json!({ "items": [item()], "next": next });
+        let (mut client, asked) = agent(vec![page(Some("c1")), page(Some("c2")), page(None)]);
+        let items = accounts(&mut client, Some(Slug::new("acme").unwrap())).await.unwrap();
+        assert_eq!(items.len(), 3);
+        let cursors: Vec<_> = asked.await.unwrap().iter().map(|call| call[1]["cursor"].clone()).collect();
+        assert_eq!(cursors, [json!(null), json!("c1"), json!("c2")]);
     }
 }

@@ -27,10 +27,9 @@ use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use clap::error::ErrorKind as ClapKind;
 
-use self::args::{Account, Cli, Command};
+use self::args::{Account, Command};
 use self::context::Context;
 use self::error::{CliError, EXIT_USAGE};
 use self::output::{Color, Output};
@@ -39,7 +38,7 @@ use self::output::{Color, Output};
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let cli = match Cli::try_parse_from(&arguments) {
+    let cli = match args::parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => return usage(&error, &arguments),
     };
@@ -64,13 +63,18 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     let is_help = matches!(error.kind(), ClapKind::DisplayHelp | ClapKind::DisplayVersion);
     if !is_help && arguments.iter().any(|argument| argument == "--json") {
-        let text = error.render().to_string();
-        let sentence = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let sentence = first_paragraph(&error.render().to_string());
         Output::new(true, false, Color::Never).fail(&CliError::usage(sentence).hint("strongroom --help"));
     } else {
         let _ = error.print();
     }
     if is_help { ExitCode::SUCCESS } else { ExitCode::from(EXIT_USAGE) }
+}
+
+/// What is wrong, without the usage lines that follow.
+fn first_paragraph(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    lines.join(" ").trim_start_matches("error: ").to_owned()
 }
 
 /// Without a command: the full-screen view, on a terminal.
@@ -130,3 +134,5 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), CliError> {
 
 #[cfg(test)]
 mod help_tests;
+#[cfg(test)]
+mod scripted;

@@ -87,7 +87,9 @@ fn wire_len(value: &impl Serialize) -> Result<usize, CliError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scripted::{agent, refusal};
     use super::*;
+    use serde_json::json;
     use strongroom_proto::rpc::REQUEST_LEN_MAX;
     use strongroom_proto::words::{Algorithm, OtpKind};
 
@@ -120,5 +122,35 @@ mod tests {
             assert_eq!(found, expected);
         }
         assert_eq!(chunks(rows(250, 20, 10)).unwrap().iter().map(Vec::len).collect::<Vec<_>>(), [100, 100, 50]);
+    }
+
+    #[tokio::test]
+    async fn an_import_is_begun_filled_and_committed_once() {
+        let import_id = "00000000-0000-4000-8000-000000000001";
+        let receipt = json!({ "log": "l", "seq": 7, "leaf": "ab" });
+        let answers = vec![
+            json!({ "import": import_id }),
+            json!({ "staged": 100 }),
+            json!({ "staged": 120 }),
+            json!({ "accounts": [], "receipt": receipt }),
+        ];
+        let (mut client, asked) = agent(answers);
+        let acme = Slug::new("acme").unwrap();
+        let imported = import(&mut client, &acme, "otpauth", rows(120, 20, 4)).await.unwrap();
+        assert_eq!(imported.receipt.seq, 7);
+        let asked = asked.await.unwrap();
+        assert_eq!(asked[0], json!(["account.import_begin", { "vault": "acme", "source": "otpauth" }]));
+        assert_eq!(asked[1][1]["rows"].as_array().unwrap().len(), 100);
+        assert_eq!(asked[2][1]["rows"].as_array().unwrap().len(), 20);
+        assert_eq!(asked[3], json!(["account.import_commit", { "import": import_id }]));
+    }
+
+    #[tokio::test]
+    async fn a_refused_row_is_never_committed() {
+        let (mut client, asked) =
+            agent(vec![json!({ "import": "00000000-0000-4000-8000-000000000001" }), refusal("conflict")]);
+        let error = import(&mut client, &Slug::new("acme").unwrap(), "otpauth", rows(120, 20, 4)).await.unwrap_err();
+        assert_eq!((error.kind, error.code), ("conflict", 1));
+        assert_eq!(asked.await.unwrap().len(), 2);
     }
 }

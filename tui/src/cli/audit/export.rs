@@ -92,3 +92,43 @@ fn gap(seq: u64, size: u64) -> CliError {
 fn not_written(error: ExportError) -> CliError {
     CliError::caused("The export was not written", &error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::scripted::agent;
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn page(seqs: &[u64]) -> Value {
+        let item = |seq| json!({ "seq": seq, "record": format!("{{\"seq\":{seq}}}"), "openings": [] });
+        json!({ "log": "l", "size": 9, "items": seqs.iter().map(item).collect::<Vec<_>>(), "next": 1 })
+    }
+
+    async fn fetched(pages: Vec<Value>, size: u64) -> (Result<(), CliError>, u64, Vec<Value>) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = ExportWriter::create(&folder.path().join("out")).unwrap();
+        let (mut client, asked) = agent(pages);
+        let outcome = fetch(&mut client, None, size, &mut writer).await;
+        drop(client);
+        (outcome, writer.size(), asked.await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn records_are_fetched_up_to_the_checkpoint_and_no_further() {
+        let (outcome, size, asked) = fetched(vec![page(&[0, 1]), page(&[2, 3, 4, 5])], 4).await;
+        assert_eq!((outcome, size), (Ok(()), 4));
+        assert_eq!(asked[0][1], json!({ "from": 0, "limit": 4 }));
+        assert_eq!(asked[1][1], json!({ "from": 2, "limit": 2 }));
+    }
+
+    #[tokio::test]
+    async fn a_record_that_is_left_out_stops_the_export() {
+        for pages in
+            [vec![page(&[0, 2])], vec![page(&[1])], vec![page(&[0]), page(&[])], vec![page(&[0]), page(&[0, 1])]]
+        {
+            let (outcome, ..) = fetched(pages, 3).await;
+            let error = outcome.unwrap_err();
+            assert!(error.message.contains("left out record"), "{}", error.message);
+        }
+    }
+}

@@ -22,17 +22,17 @@ const ACTOR_FIELDS: [&str; 2] = ["actor.name", "actor"];
 
 /// `strongroom audit show`
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("log").required(true).args(["vault", "org", "account"])))]
+#[command(group(clap::ArgGroup::new("log").args(["vault", "org"])))]
 pub(in super::super) struct Show {
     /// The log of this client
-    #[arg(value_name = "VAULT")]
+    #[arg(value_name = "VAULT", required_unless_present_any = ["org", "account"])]
     vault: Option<Slug>,
     /// The log of the organisation
     #[arg(long)]
     org: bool,
     /// Only records of this account
-    #[arg(long, value_name = "CLIENT/ACCOUNT")]
-    account: Option<AccountAddress>,
+    #[arg(long, value_name = "CLIENT/ACCOUNT", conflicts_with = "org")]
+    account: Option<String>,
     /// At most this many records
     #[arg(long, value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: u32,
@@ -62,10 +62,11 @@ struct Trail {
 }
 
 pub(super) async fn show(context: &Context, arguments: Show) -> Result<(), CliError> {
+    let account = arguments.account.map(|text| account(&text, arguments.vault.as_ref())).transpose()?;
     let mut client = context.log_in().await?;
     let mut vault = arguments.vault;
     let mut only = None;
-    if let Some(account) = arguments.account {
+    if let Some(account) = account {
         vault = Some(account.vault.clone());
         only = Some(client.call(&account::Show { account }).await?.item.id);
     }
@@ -74,6 +75,23 @@ pub(super) async fn show(context: &Context, arguments: Show) -> Result<(), CliEr
         context.out.write_json("strongroom.audit/1", body(&trail)?)
     } else {
         context.out.write(&text(&trail))
+    }
+}
+
+/// Takes `acme/m365-admin`, or `m365-admin` where the vault is named beside it.
+fn account(text: &str, vault: Option<&Slug>) -> Result<AccountAddress, CliError> {
+    let address = match vault {
+        Some(vault) if !text.contains('/') => {
+            Slug::new(text).map(|account| AccountAddress { vault: vault.clone(), account })
+        }
+        _ => text.parse(),
+    };
+    let address: AccountAddress = address.map_err(|error| CliError::usage(format!("--account {text}: {error}")))?;
+    match vault {
+        Some(vault) if *vault != address.vault => {
+            Err(CliError::usage(format!("{address} is not an account of {vault}.")))
+        }
+        _ => Ok(address),
     }
 }
 
@@ -141,7 +159,7 @@ fn line(item: &Item) -> String {
         RecordOutcome::Failed => "FAILED",
     };
     let who = who.unwrap_or_else(|| "agent".to_owned());
-    let mut line = format!("{}  #{:<6} {:<20} {outcome:<7} {who}", when::utc(record.ts), item.seq, record.event);
+    let mut line = format!("{}  #{:<6} {:<20} {outcome:<7} {who:<10}", when::utc(record.ts), item.seq, record.event);
     for (name, value) in &record.detail {
         let value = match value {
             Value::String(text) => text.clone(),
@@ -153,7 +171,7 @@ fn line(item: &Item) -> String {
         let quoted = if value.contains(' ') { format!("\"{value}\"") } else { value };
         line.push_str(&format!("  {name}={quoted}"));
     }
-    format!("{}\n", clean(&line))
+    format!("{}\n", clean(line.trim_end()))
 }
 
 /// The values behind the commitments. A value that does not fit its commitment is not shown: somebody changed it.
@@ -168,7 +186,9 @@ fn opened(record: &Record, item: &Item) -> BTreeMap<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::scripted::agent;
     use super::*;
+    use serde_json::json;
     use strongroom_proto::audit::opening::Opening;
 
     fn item() -> Item {
@@ -190,7 +210,7 @@ mod tests {
     fn a_record_is_one_line() {
         assert_eq!(
             text(&trail(vec![item()])),
-            "2026-11-21 19:00:00Z  #41     code.release         DENIED  jana  kind=denied  reason=\"printer is down\"\n\
+            "2026-11-21 19:00:00Z  #41     code.release         DENIED  jana        kind=denied  reason=\"printer is down\"\n\
              1 of 42 records of strongroom/o/v\n"
         );
     }
@@ -217,5 +237,57 @@ mod tests {
         assert!(text.contains(&format!(r#""record":{},"openings":{{"actor.name":"jana""#, item().record)), "{text}");
         let leaf = hex::encode(leaf_hash(item().record.as_bytes()));
         assert!(text.contains(&format!(r#""seq":41,"leaf":"{leaf}""#)), "{text}");
+    }
+
+    #[test]
+    fn an_account_is_named_with_its_vault_or_beside_it() {
+        let acme = Slug::new("acme").unwrap();
+        let named = |text: &str, vault: Option<&Slug>| account(text, vault).map(|address| address.to_string());
+        assert_eq!(named("acme/x", None).as_deref(), Ok("acme/x"));
+        assert_eq!(named("acme/x", Some(&acme)).as_deref(), Ok("acme/x"));
+        assert_eq!(named("x", Some(&acme)).as_deref(), Ok("acme/x"));
+        for (text, vault) in [("x", None), ("birch/x", Some(&acme)), ("X", Some(&acme)), ("a/b/c", None)] {
+            assert_eq!(named(text, vault).unwrap_err().code, 2, "{text}");
+        }
+    }
+
+    fn page(seqs: &[u64], next: Option<u64>) -> Value {
+        let item = |&seq: &u64| {
+            let account = format!("00000000-0000-4000-8000-00000000000{}", seq % 2);
+            let target = format!(
+                r#"{{"agent":"{account}","event":"e","log":"l","outcome":"ok","seq":{seq},"target":{{"account":"{account}"}},"ts":"2026-11-21T19:00:00.000000Z","v":1}}"#
+            );
+            json!({ "seq": seq, "record": target, "openings": [] })
+        };
+        json!({ "log": "l", "size": 10, "items": seqs.iter().map(item).collect::<Vec<_>>(), "next": next })
+    }
+
+    async fn read(pages: Vec<Value>, only: Option<&str>, limit: u32) -> (Vec<u64>, Vec<Value>) {
+        let (mut client, asked) = agent(pages);
+        let only = only.map(|id| id.parse().unwrap());
+        let trail = newest(&mut client, Some(Slug::new("acme").unwrap()), only, limit).await.unwrap();
+        drop(client);
+        (trail.items.iter().map(|item| item.seq).collect(), asked.await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_newest_records_come_last_and_reading_stops_when_there_are_enough() {
+        let (seqs, asked) = read(vec![page(&[9, 8, 7], Some(7)), page(&[6, 5, 4], Some(4))], None, 5).await;
+        assert_eq!(seqs, [5, 6, 7, 8, 9]);
+        assert_eq!(asked[0][1], json!({ "vault": "acme", "limit": 5 }));
+        assert_eq!(asked[1][1], json!({ "vault": "acme", "before": 7, "limit": 2 }));
+    }
+
+    #[tokio::test]
+    async fn other_accounts_are_left_out_and_older_pages_searched() {
+        let only = Some("00000000-0000-4000-8000-000000000001");
+        let pages = vec![page(&[9, 8, 7], Some(7)), page(&[6, 5], Some(5)), page(&[4, 3], None)];
+        assert_eq!(read(pages, only, 50).await.0, [3, 5, 7, 9]);
+    }
+
+    #[tokio::test]
+    async fn a_log_that_does_not_go_back_ends_the_search() {
+        let pages = vec![page(&[9], Some(9)), page(&[9], Some(9)), page(&[9], Some(9))];
+        assert_eq!(read(pages, None, 50).await.1.len(), 2);
     }
 }

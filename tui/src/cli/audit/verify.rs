@@ -22,7 +22,6 @@ pub(in super::super) struct Verify {
     /// The exported folder
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    // The same name as the global flag, so that it takes its place here: a pin is the one key that verifying knows.
     /// The key that must have signed: SHA256:..., or a file with the public key
     #[arg(long, value_name = "PIN")]
     key: Option<PathBuf>,
