@@ -1,6 +1,6 @@
 //! Opens the full screen over the sample of the screen tests instead of an agent, to look at and to play with:
 //! `cargo run -p strongroom --example screen`. The environment variable `SAMPLE_LIFE_S` makes the connection break after
-//! so many seconds and come back.
+//! so many seconds and come back; with `SAMPLE_PANIC` set it panics instead, to see the terminal given back.
 
 #[path = "../tests/sample/mod.rs"]
 mod sample;
@@ -83,6 +83,7 @@ impl Line for Connection {
 
     async fn closed(&mut self) -> Lost {
         tokio::time::sleep(self.life).await;
+        assert!(std::env::var_os("SAMPLE_PANIC").is_none(), "the panic that was asked for");
         Lost("The sample went away.".into())
     }
 }
