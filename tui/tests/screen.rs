@@ -436,6 +436,36 @@ fn older_pages_are_fetched_at_the_end_and_checked_too() {
 }
 
 #[test]
+fn a_log_that_shrank_or_was_rewritten_is_broken_even_if_it_is_signed() {
+    let tampers: [(fn(&mut Vec<[u8; 32]>), &str); 2] = [
+        (|leaves| leaves.truncate(59), "✗ BROKEN: the log has shrunk from 60 records to 59"),
+        (|leaves| leaves[3] = [0; 32], "✗ BROKEN at #3"),
+    ];
+    for (tamper, expected) in tampers {
+        let mut desk = Desk::connected(120, 40, Choice::Mono);
+        desk.press("2");
+        desk.answer_trail("acme", TrailPurpose::Table, 1);
+        desk.press("v");
+        desk.answer_verify("acme", |_| {});
+        desk.press("v");
+        desk.answer_verify("acme", tamper);
+        let seen = text(&desk);
+        assert!(seen.contains(expected), "{seen}");
+    }
+}
+
+#[test]
+fn a_record_at_another_place_is_not_read() {
+    let mut desk = Desk::connected(120, 40, Choice::Mono);
+    desk.press("2");
+    let (mut page, _) = trail(60, 2);
+    page.items[0].seq = 61;
+    let vault = Some("acme".parse().unwrap());
+    desk.send(Msg::Agent(AgentEvent::Trail { vault, purpose: TrailPurpose::Table, before: None, outcome: Ok(page) }));
+    assert_eq!(text(&desk).matches("✗ UNREADABLE").count(), 1);
+}
+
+#[test]
 fn a_vault_that_was_taken_away_is_named_and_its_code_hidden() {
     let mut desk = code_shown(80, 24, Choice::Mono);
     desk.send(Msg::Agent(AgentEvent::Vaults(Ok(vaults().into_iter().skip(1).collect()))));
