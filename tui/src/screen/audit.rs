@@ -38,6 +38,8 @@ pub struct Audit {
     pub selected: Option<u64>,
     /// Whether the log holds.
     pub verification: Verification,
+    /// What was verified before: a log may only grow.
+    pub verified_before: Option<VerifiedLog>,
 }
 
 /// Whether the log holds.
@@ -115,8 +117,10 @@ impl Row {
     /// store and screen could put another name beside a true record.
     #[must_use]
     pub fn new(item: Item, vaults: &Vaults) -> Self {
-        let Ok(record) = serde_json::from_str::<Record>(&item.record) else {
-            return Self::unreadable(item);
+        let record = match serde_json::from_str::<Record>(&item.record) {
+            // A true record at another place would be a lie about when things happened.
+            Ok(record) if record.seq == item.seq => record,
+            _ => return Self::unreadable(item),
         };
         let openings: Vec<(String, String, bool)> = item
             .openings
@@ -245,11 +249,27 @@ impl Audit {
     /// Takes the outcome of a verification.
     pub fn judge(&mut self, outcome: Result<VerifiedLog, VerifyFailure>) {
         self.verification = match outcome {
-            Ok(log) => Verification::Verified(log),
+            Ok(log) => self.grown(log),
             Err(VerifyFailure::Broken(reason)) => Verification::Broken { seq: None, reason: clean(&reason) },
             Err(VerifyFailure::Unavailable(failure)) => Verification::Unavailable(clean(&failure.message)),
         };
         self.check();
+    }
+
+    /// Compares a log with what was verified before. A signature does not help against an agent that signs another past.
+    fn grown(&mut self, log: VerifiedLog) -> Verification {
+        if let Some(before) = &self.verified_before {
+            if log.size < before.size {
+                let reason = format!("the log has shrunk from {} records to {}", before.size, log.size);
+                return Verification::Broken { seq: None, reason };
+            }
+            if let Some(place) = before.leaves.iter().zip(log.leaves.iter()).position(|(old, new)| old != new) {
+                let reason = "the record was another one when the log was verified before".to_owned();
+                return Verification::Broken { seq: u64::try_from(place).ok(), reason };
+            }
+        }
+        self.verified_before = Some(log.clone());
+        Verification::Verified(log)
     }
 
     /// Compares every loaded record with the leaf that the signed root covers. Pages loaded later are compared too.

@@ -179,3 +179,77 @@ impl From<Failure> for VerifyFailure {
         Self::Unavailable(failure)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::{Value, json};
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex};
+
+    use super::*;
+
+    /// A client whose agent answers each call with the next of these results or errors, then hangs up. The calls that it
+    /// saw come back.
+    fn scripted(answers: Vec<Value>) -> (Client, tokio::task::JoinHandle<Vec<Value>>) {
+        let (ours, theirs) = duplex(64 * 1024);
+        (Client::from_stream(ours, Path::new("/test")), tokio::spawn(serve(theirs, answers)))
+    }
+
+    async fn serve(stream: DuplexStream, answers: Vec<Value>) -> Vec<Value> {
+        let mut stream = BufReader::new(stream);
+        let mut seen = Vec::new();
+        for mut answer in answers {
+            let mut line = String::new();
+            stream.read_line(&mut line).await.unwrap();
+            let call: Value = serde_json::from_str(&line).unwrap();
+            answer["jsonrpc"] = "2.0".into();
+            answer["id"] = call["id"].clone();
+            seen.push(json!([call["method"], call["params"]]));
+            stream.write_all(format!("{answer}\n").as_bytes()).await.unwrap();
+        }
+        seen
+    }
+
+    fn refusal(kind: ErrorKind) -> Value {
+        json!({"error": {"code": kind.code(), "message": "No.", "data": {"kind": kind.as_str()}}})
+    }
+
+    fn item(number: u32) -> Value {
+        json!({"account": format!("acme/a{number}"), "id": uuid::Uuid::from_u128(u128::from(number)), "issuer": "", "label": "",
+               "kind": "totp", "algorithm": "SHA1", "digits": 6, "period_s": 30, "access": "open"})
+    }
+
+    #[tokio::test]
+    async fn all_pages_of_the_accounts_are_read() {
+        let (mut client, agent) = scripted(vec![
+            json!({"result": {"items": [item(1), item(2)], "next": "two"}}),
+            json!({"result": {"items": [item(3)]}}),
+        ]);
+        let Ok(AgentEvent::Accounts(Ok(items))) = Line::call(&mut client, AgentCall::Accounts).await else {
+            panic!("no accounts");
+        };
+        assert_eq!(items.len(), 3);
+        assert_eq!(agent.await.unwrap()[1], json!(["account.list", {"cursor": "two"}]));
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_an_answer_and_an_ended_session_ends_the_line() {
+        let (mut client, _agent) = scripted(vec![refusal(ErrorKind::Frozen), refusal(ErrorKind::Unauthenticated)]);
+        let release =
+            || AgentCall::Release { ticket: 7, account: "acme/a1".parse().unwrap(), min_remaining_s: Some(5) };
+        let Ok(AgentEvent::Released { ticket: 7, outcome: Err(failure), .. }) =
+            Line::call(&mut client, release()).await
+        else {
+            panic!("no refusal");
+        };
+        assert_eq!(failure.kind, ErrorKind::Frozen);
+        assert_eq!(Line::call(&mut client, release()).await.err(), Some(Lost("No.".into())));
+    }
+
+    #[tokio::test]
+    async fn a_hang_up_is_noticed_without_a_call() {
+        let (mut client, _agent) = scripted(vec![]);
+        assert_eq!(Line::closed(&mut client).await, Lost("the agent closed the connection.".into()));
+    }
+}

@@ -78,7 +78,7 @@ pub enum Action {
 pub struct Binding {
     /// Where it holds.
     pub context: Context,
-    /// The keys, each of them enough.
+    /// The keys, each of them enough; none for what only the command line does.
     pub keys: &'static [Key],
     /// What it does.
     pub action: Action,
@@ -146,10 +146,10 @@ const fn key(code: KeyCode) -> Key {
 
 /// Declares the table one line per binding.
 macro_rules! bindings {
-    ($($context:ident [$($key:expr),+] $action:ident $name:literal $hint:literal $text:literal;)+) => {
+    ($($context:ident [$($key:expr),*] $action:ident $name:literal $hint:literal $text:literal;)+) => {
         &[$(Binding {
             context: Context::$context,
-            keys: &[$($key),+],
+            keys: &[$($key),*],
             action: Action::$action,
             name: $name,
             text: $text,
@@ -186,7 +186,8 @@ pub const BINDINGS: &[Binding] = bindings! {
     Global  [char('2')] ShowAudit "audit" "" "Audit screen";
     Global  [char('z')] Zone "zone" "" "UTC or local time";
     Global  [char('r')] Reload "reload" "" "ask the agent again";
-    Global  [char(':')] Command "" "" "command line: the words in this window, or messages";
+    Global  [char(':')] Command "" "" "command line: takes the words after a colon here";
+    Global  [] Messages "messages" "" "the last messages";
     Global  [char('q')] Quit "quit" "quit" "quit";
 
     Filter  [key(KeyCode::Enter)] Confirm "" "keep" "keep the filter and open";
@@ -229,9 +230,6 @@ pub fn command(contexts: &[Context], word: &str) -> Option<Action> {
     let mut named = BINDINGS.iter().filter(known);
     if let Some(exact) = named.clone().find(|binding| binding.name == word) {
         return Some(exact.action);
-    }
-    if word == "messages" {
-        return Some(Action::Messages);
     }
     let first = named.find(|binding| !word.is_empty() && binding.name.starts_with(word))?;
     named.all(|binding| !binding.name.starts_with(word)).then_some(first.action)

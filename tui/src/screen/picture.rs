@@ -18,8 +18,8 @@ const INK: &str = "#d8dce4";
 pub fn svg(buffer: &Buffer, title: &str) -> String {
     let [columns, rows] = [buffer.area.width, buffer.area.height].map(u32::from);
     let (width, height) = (columns * CELL_WIDTH + 2 * MARGIN, rows * CELL_HEIGHT + 2 * MARGIN);
-    let mut shapes = String::new();
-    let mut letters = String::new();
+    let mut shapes = Vec::new();
+    let mut words: Vec<Word> = Vec::new();
     for y in 0..buffer.area.height {
         let mut x = 0;
         while x < buffer.area.width {
@@ -28,41 +28,87 @@ pub fn svg(buffer: &Buffer, title: &str) -> String {
             let (left, top) = (MARGIN + u32::from(x) * CELL_WIDTH, MARGIN + u32::from(y) * CELL_HEIGHT);
             let (ink, ground) = colours(cell);
             if ground != GROUND {
-                rect(&mut shapes, [left, top, u32::from(wide) * CELL_WIDTH, CELL_HEIGHT], &ground);
+                shape(&mut shapes, [left, top, u32::from(wide) * CELL_WIDTH, CELL_HEIGHT], &ground);
             }
             let drawn = parts(cell.symbol());
             if drawn.is_empty() && cell.symbol() != " " {
-                glyph(&mut letters, cell, left, top, u32::from(wide) * CELL_WIDTH, &ink);
-            }
-            for [part_x, part_y, part_width, part_height] in drawn {
-                rect(&mut shapes, [left + part_x, top + part_y, part_width, part_height], &ink);
+                letter(&mut words, cell, left, top, u32::from(wide) * CELL_WIDTH, ink);
+            } else {
+                for [part_x, part_y, part_width, part_height] in drawn {
+                    shape(&mut shapes, [left + part_x, top + part_y, part_width, part_height], &ink);
+                }
             }
             x += wide;
         }
     }
-    format!(
+    let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
          role=\"img\"><title>{}</title><rect width=\"{width}\" height=\"{height}\" rx=\"8\" fill=\"{GROUND}\"/>\
-         <g shape-rendering=\"crispEdges\">\n{shapes}</g>\n<g font-family=\"ui-monospace, 'DejaVu Sans Mono', Menlo, \
-         Consolas, monospace\" font-size=\"15\" text-rendering=\"geometricPrecision\">\n{letters}</g></svg>\n",
+         <g shape-rendering=\"crispEdges\">\n",
         escaped(title)
-    )
-}
-
-fn rect(out: &mut String, [x, y, width, height]: [u32; 4], fill: &str) {
-    // Writing into a string cannot fail.
-    let _ = writeln!(out, "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"{fill}\"/>");
-}
-
-fn glyph(out: &mut String, cell: &Cell, left: u32, top: u32, width: u32, ink: &str) {
-    let weight = if cell.modifier.contains(Modifier::BOLD) { " font-weight=\"bold\"" } else { "" };
-    let line = if cell.modifier.contains(Modifier::UNDERLINED) { " text-decoration=\"underline\"" } else { "" };
-    let _ = writeln!(
-        out,
-        "<text x=\"{left}\" y=\"{}\" textLength=\"{width}\" lengthAdjust=\"spacingAndGlyphs\" fill=\"{ink}\"{weight}{line}>{}</text>",
-        top + 14,
-        escaped(cell.symbol())
     );
+    // Writing into a string cannot fail.
+    for Shape { place: [x, y, width, height], fill } in &shapes {
+        let _ = writeln!(out, "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"{fill}\"/>");
+    }
+    out.push_str(
+        "</g>\n<g font-family=\"ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace\" font-size=\"15\">\n",
+    );
+    for Word { text, x, y, width, ink, modifier } in &words {
+        let weight = if modifier.contains(Modifier::BOLD) { " font-weight=\"bold\"" } else { "" };
+        let line = if modifier.contains(Modifier::UNDERLINED) { " text-decoration=\"underline\"" } else { "" };
+        let text = escaped(text);
+        let _ = writeln!(
+            out,
+            "<text x=\"{x}\" y=\"{y}\" textLength=\"{width}\" lengthAdjust=\"spacingAndGlyphs\" fill=\"{ink}\"{weight}{line}>{text}</text>"
+        );
+    }
+    out.push_str("</g></svg>\n");
+    out
+}
+
+/// A rectangle: left, top, width, height.
+struct Shape {
+    place: [u32; 4],
+    fill: String,
+}
+
+/// Cells of one style without a gap.
+struct Word {
+    text: String,
+    x: u32,
+    y: u32,
+    width: u32,
+    ink: String,
+    modifier: Modifier,
+}
+
+/// Adds a rectangle, or makes one of the last longer.
+fn shape(shapes: &mut Vec<Shape>, [x, y, width, height]: [u32; 4], fill: &str) {
+    let joins = |shape: &&mut Shape| {
+        let [left, top, wide, high] = shape.place;
+        shape.fill == fill && [top, high] == [y, height] && left + wide == x
+    };
+    match shapes.iter_mut().rev().take(6).find(joins) {
+        Some(shape) => shape.place[2] += width,
+        None => shapes.push(Shape { place: [x, y, width, height], fill: fill.to_owned() }),
+    }
+}
+
+/// Adds a character to the last word, or begins one.
+fn letter(words: &mut Vec<Word>, cell: &Cell, left: u32, top: u32, width: u32, ink: String) {
+    let y = top + 14;
+    let joins = |word: &&mut Word| {
+        word.ink == ink && word.modifier == cell.modifier && word.y == y && word.x + word.width == left
+    };
+    // A wide character stands alone: a font that lacks it would shift the whole word.
+    match words.last_mut().filter(joins).filter(|_| width == CELL_WIDTH) {
+        Some(word) => {
+            word.text.push_str(cell.symbol());
+            word.width += width;
+        }
+        None => words.push(Word { text: cell.symbol().to_owned(), x: left, y, width, ink, modifier: cell.modifier }),
+    }
 }
 
 fn escaped(text: &str) -> String {

@@ -70,6 +70,10 @@ impl Screen {
 
     /// Draws one frame; the terminal shows it whole or not at all.
     pub(super) fn draw(&mut self, model: &Model) -> io::Result<()> {
+        if !TAKEN.load(Ordering::SeqCst) {
+            // A task has panicked and its message stands on the ordinary screen: nothing may be drawn over it.
+            return Ok(());
+        }
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
         self.terminal.draw(|frame| view(model, frame))?;
         execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)

@@ -45,7 +45,8 @@ pub fn update(model: &mut Model, message: Msg) -> Vec<Cmd> {
         }
     };
     if was_shown && model.code.shown().is_none() {
-        commands.push(Cmd::Scrub);
+        // First of all: before the terminal is given back, its second screen must not keep the digits either.
+        commands.insert(0, Cmd::Scrub);
     }
     commands
 }

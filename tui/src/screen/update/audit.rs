@@ -122,9 +122,10 @@ pub(super) fn page_came(
     outcome: Result<Page, Failure>,
 ) {
     if purpose == TrailPurpose::Recent {
-        // Who may not read the trail simply has no such panel.
-        if let (Some(vault), Ok(page)) = (vault, outcome) {
-            let rows = page.items.into_iter().map(|item| Row::new(item, &model.vaults)).collect();
+        // Who may not read the trail sees an empty panel: no reason to say so at every client.
+        if let Some(vault) = vault {
+            let items = outcome.map(|page| page.items).unwrap_or_default();
+            let rows = items.into_iter().map(|item| Row::new(item, &model.vaults)).collect();
             model.vaults.recent = Some((vault, rows));
         }
         return;

@@ -149,7 +149,11 @@ pub(super) fn tick(model: &mut Model) -> Vec<Cmd> {
 pub(super) fn copied(model: &mut Model, outcome: Result<Copied, ClipboardError>) {
     match outcome {
         Ok(Copied::Placed) => say(model, Level::Good, "✓ Copied; the clipboard is cleared by itself."),
-        Ok(Copied::Sent) => say(model, Level::Good, "Sent to your terminal's clipboard; Enter shows the code."),
+        Ok(Copied::Sent) => {
+            let is_masked = model.code.shown().is_some_and(|shown| shown.is_masked);
+            let advice = if is_masked { "; ⏎ shows the code." } else { "." };
+            say(model, Level::Good, &format!("Sent to your terminal's clipboard{advice}"));
+        }
         Err(error) => {
             if let Some(shown) = model.code.shown_mut() {
                 shown.is_masked = false;

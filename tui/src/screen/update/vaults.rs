@@ -96,6 +96,7 @@ fn open(model: &mut Model) -> Vec<Cmd> {
 
 fn copy(model: &mut Model) -> Vec<Cmd> {
     if model.vaults.focus == Pane::Clients && model.code.account().is_none() {
+        say(model, Level::Note, "Open a client first: ⏎.");
         return Vec::new();
     }
     let Some(account) = model.vaults.selected_account() else { return Vec::new() };

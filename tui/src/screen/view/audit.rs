@@ -105,8 +105,8 @@ impl Columns {
     fn of(width: usize, size: Size) -> Self {
         let (time, who, what, result, from) = match size {
             Size::Tiny | Size::Compact => (11, 8, 0, 9, 0),
-            Size::Medium => (14, 10, 14, 12, 0),
-            Size::Wide => (19, 14, 18, 24, 26),
+            Size::Medium => (14, 10, 13, 12, 0),
+            Size::Wide => (19, 10, 13, 23, 25),
         };
         let used = [time, who, what, result, from].iter().map(|column| column + usize::from(*column > 0)).sum();
         Self { time, who, what, target: width.saturating_sub(used), result, from }
@@ -134,7 +134,7 @@ impl Columns {
         let time = row.at.map(|at| at.to_zoned(zone.clone()).strftime(format).to_string()).unwrap_or_default();
         let style = if row.result == RowResult::Ok { theme.ok } else { theme.danger };
         let result = match &row.result {
-            RowResult::Denied(kind) | RowResult::Failed(kind) if !kind.is_empty() => {
+            RowResult::Denied(kind) | RowResult::Failed(kind) if !kind.is_empty() && self.result > 12 => {
                 format!("{} {kind}", row.result.label())
             }
             _ => row.result.label().to_owned(),

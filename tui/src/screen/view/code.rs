@@ -34,24 +34,24 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect, is_focused:
     match &model.code {
         Code::Shown(shown) if is_ours => in_force(model, &mut sheet, shown, account),
         Code::Asked(asked) if is_ours => {
-            sheet.skip_to(7, 1);
+            sheet.center(3);
             sheet.line(masked(account), theme.dim);
-            sheet.skip_to(4, 1);
+            sheet.skip_to(1, 1);
             let dots = ["·  ", "·· ", "···"][usize::try_from(model.now.as_second().rem_euclid(3)).unwrap_or(0)];
             let waited = model.now.duration_since(asked.since).as_secs().max(0);
             sheet.line(format!("Asking the agent {dots} {waited}s"), theme.dim);
         }
         Code::Refused { failure, .. } if is_ours => {
             let (word, advice) = refusal(failure.kind);
-            sheet.skip_to(6, 1);
+            sheet.center(3);
             sheet.line(word.to_owned(), theme.danger);
             sheet.words(&text::clean(&failure.message), theme.text);
             sheet.words(advice, theme.dim);
         }
         _ => {
-            sheet.skip_to(7, 1);
+            sheet.center(3);
             sheet.line(masked(account), theme.text);
-            sheet.skip_to(4, 1);
+            sheet.skip_to(1, 1);
             let does = if account.kind == OtpKind::Hotp { "⏎ next code" } else { "⏎ show" };
             sheet.line(format!("{does} · c copy"), theme.dim);
         }
@@ -86,8 +86,9 @@ fn in_force(model: &Model, sheet: &mut Sheet<'_, '_>, shown: &Shown, account: &A
     let notes = notes(shown, now);
     let notes_height = u16::try_from(notes.len()).unwrap_or(0);
     if shown.is_masked {
-        sheet.skip_to(3 + notes_height, 2);
+        sheet.center(4 + notes_height);
         sheet.line(masked(account), style);
+        sheet.skip_to(2 + notes_height, 1);
     } else {
         sheet.digits(&shown.code, style, 2 + notes_height, model.size() == Size::Wide);
     }
@@ -145,6 +146,12 @@ impl Sheet<'_, '_> {
     /// Leaves up to `most` rows empty as long as `needed` rows remain.
     fn skip_to(&mut self, needed: u16, most: u16) {
         let spare = self.rest.height.saturating_sub(needed).min(most);
+        self.take(spare);
+    }
+
+    /// Leaves so much empty that `needed` rows stand in the middle.
+    fn center(&mut self, needed: u16) {
+        let spare = self.rest.height.saturating_sub(needed) / 2;
         self.take(spare);
     }
 

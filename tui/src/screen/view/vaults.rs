@@ -125,6 +125,9 @@ fn recent(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let Some((_, rows)) = rows else {
         return note(model, frame, inside, &["Open the client to see", "what happened last."]);
     };
+    if rows.is_empty() {
+        return note(model, frame, inside, &["Nothing that you may read."]);
+    }
     let zone = model.zone.time_zone();
     panel::list(model, frame, inside, rows.len().min(inside.height.into()), None, false, |place| {
         let row = &rows[place];
