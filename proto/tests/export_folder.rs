@@ -308,6 +308,9 @@ fn a_false_opening_is_named_without_its_value() {
         assert_names(&text, places);
         assert!(!text.contains("T-9") && !text.contains("dringend"), "{text}");
     }
+    // Neither a commitment nor an opening that gives one: nothing must not equal nothing.
+    folder.write("openings.ndjson", "{\"seq\":1,\"field\":\"reason\",\"salt\":\"\",\"value\":\"\"}\n");
+    assert_names(&refusal(&folder), &["line 1 of openings.ndjson", "record 1", "\"reason\""]);
 }
 
 #[cfg(unix)]
