@@ -1,14 +1,5 @@
 //! The few calls to the operating system that have no safe wrapper in the standard library.
-#![allow(unsafe_code, reason = "flock, prctl and setrlimit have no safe wrapper in the standard library")]
-
-use std::os::fd::RawFd;
-
-/// Takes an exclusive lock on an open file without waiting. Released when the file is closed, also by a crash.
-#[must_use]
-pub fn try_lock(file: RawFd) -> bool {
-    // SAFETY: flock takes a descriptor and flags, touches no memory of ours, and reports a bad descriptor as an error.
-    unsafe { libc::flock(file, libc::LOCK_EX | libc::LOCK_NB) == 0 }
-}
+#![allow(unsafe_code, reason = "prctl, setrlimit and geteuid have no safe wrapper in the standard library")]
 
 /// Keeps this process out of core dumps and away from debuggers of the same user. False if the kernel refused.
 #[must_use]

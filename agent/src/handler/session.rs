@@ -103,7 +103,8 @@ pub(super) async fn prove(
         }
         Ok(_) => {}
         Err(refused) => {
-            agent.sessions.end(session.id);
+            // Without closing: a revoked identity gets the same answer as an unknown one, not a closed door.
+            agent.sessions.forget(session.id);
             return Err(refused.into());
         }
     }

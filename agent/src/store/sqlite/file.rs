@@ -2,7 +2,6 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
-use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -173,5 +172,5 @@ fn lock(path: &Path) -> Result<File, StoreError> {
         .mode(0o600)
         .open(&lock_path)
         .map_err(|error| StoreError::Open(format!("{}: {error}", lock_path.display())))?;
-    if crate::os::try_lock(file.as_raw_fd()) { Ok(file) } else { Err(StoreError::InUse) }
+    file.try_lock().map(|()| file).map_err(|_| StoreError::InUse)
 }
