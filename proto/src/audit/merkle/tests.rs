@@ -98,6 +98,10 @@ fn every_consistency_proof_of_small_trees_equals_those_of_both_other_trees() {
             assert_eq!(flat(&proof), theirs(&prove_tree(trees.size(), old as u64, &trees.stored).unwrap()));
             assert_eq!(flat(&proof), trees.in_memory.prove_consistency(count - old).as_bytes());
             assert_eq!(verify_consistency(old as u64, &old_root, trees.size(), &root, &proof), Ok(()));
+            for (claimed_old, claimed) in [(&leaf_hash(b"other"), &root), (&old_root, &leaf_hash(b"other"))] {
+                let judged = verify_consistency(old as u64, claimed_old, trees.size(), claimed, &proof);
+                assert_eq!(judged, Err(ProofError::Mismatch), "{old} of {count}");
+            }
         }
         assert_eq!(consistency_proof(&trees.leaves, count + 1), None);
     }
