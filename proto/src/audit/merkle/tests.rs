@@ -138,6 +138,8 @@ fn a_stored_frontier_is_refused_when_it_breaks_its_rule() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn random_trees_agree_with_tlog_tiles(contents in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..90), 1..300), pick in any::<prop::sample::Index>()) {
         let trees = Trees::of(&contents);
