@@ -98,6 +98,10 @@ fn every_consistency_proof_of_small_trees_equals_those_of_both_other_trees() {
             assert_eq!(flat(&proof), theirs(&prove_tree(trees.size(), old as u64, &trees.stored).unwrap()));
             assert_eq!(flat(&proof), trees.in_memory.prove_consistency(count - old).as_bytes());
             assert_eq!(verify_consistency(old as u64, &old_root, trees.size(), &root, &proof), Ok(()));
+            for (claimed_old, claimed) in [(&leaf_hash(b"other"), &root), (&old_root, &leaf_hash(b"other"))] {
+                let judged = verify_consistency(old as u64, claimed_old, trees.size(), claimed, &proof);
+                assert_eq!(judged, Err(ProofError::Mismatch), "{old} of {count}");
+            }
         }
         assert_eq!(consistency_proof(&trees.leaves, count + 1), None);
     }
@@ -134,6 +138,8 @@ fn a_stored_frontier_is_refused_when_it_breaks_its_rule() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn random_trees_agree_with_tlog_tiles(contents in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..90), 1..300), pick in any::<prop::sample::Index>()) {
         let trees = Trees::of(&contents);
