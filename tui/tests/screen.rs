@@ -437,7 +437,8 @@ fn older_pages_are_fetched_at_the_end_and_checked_too() {
 
 #[test]
 fn a_log_that_shrank_or_was_rewritten_is_broken_even_if_it_is_signed() {
-    let tampers: [(fn(&mut Vec<[u8; 32]>), &str); 2] = [
+    type Tamper = fn(&mut Vec<[u8; 32]>);
+    let tampers: [(Tamper, &str); 2] = [
         (|leaves| leaves.truncate(59), "✗ BROKEN: the log has shrunk from 60 records to 59"),
         (|leaves| leaves[3] = [0; 32], "✗ BROKEN at #3"),
     ];
