@@ -83,6 +83,10 @@ mod tests {
     fn text_that_would_drive_the_terminal_is_replaced() {
         assert_eq!(clean("a\x1b]52;c;eA==\x07b"), "a\u{fffd}]52;c;eA==\u{fffd}b");
         assert_eq!(clean("nimda\u{202e}x\u{2066}y\u{9b}2J"), "nimda\u{fffd}x\u{fffd}y\u{fffd}2J");
+        for character in ['\u{61c}', '\u{200b}', '\u{200f}', '\u{2028}', '\u{2060}', '\u{feff}', '\u{e0041}', '\u{7f}']
+        {
+            assert_eq!(clean(&character.to_string()), "\u{fffd}", "{character:?}");
+        }
         assert_eq!(clean("Café 東京 🦷"), "Café 東京 🦷");
     }
 

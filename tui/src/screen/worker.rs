@@ -159,6 +159,9 @@ async fn serve<L: Line>(
 mod tests {
     use super::*;
 
+    /// How long a connection takes here.
+    const DIAL: Duration = Duration::from_millis(50);
+
     /// Answers nothing and breaks after a while.
     struct Short(Duration);
 
@@ -182,6 +185,7 @@ mod tests {
             if self.0.is_empty() {
                 return std::future::pending().await;
             }
+            sleep(DIAL).await;
             self.0.remove(0).map(|life| Dialed {
                 line: Short(life),
                 session: Session {
@@ -220,7 +224,7 @@ mod tests {
             );
         }
         assert!(matches!(next(&mut messages).await, Link::Connected(_)));
-        assert_eq!(began.elapsed().as_millis() / 100, 7, "100 + 200 + 400 ms");
+        assert_eq!(began.elapsed().as_millis() / 100, 9, "four connections and pauses of 100, 200 and 400 ms");
         let reason = OfflineReason::Lost("closed".into());
         assert_eq!(next(&mut messages).await, Link::Offline { attempt: 1, reason });
     }
@@ -234,6 +238,15 @@ mod tests {
         assert!(messages.try_recv().is_err(), "it must not log in by itself");
         orders.send(Order::Wake).await.unwrap();
         assert!(matches!(next(&mut messages).await, Link::Connected(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_asked_before_the_screen_knew_of_the_session_is_not_done() {
+        let (orders, mut messages) = start(vec![Ok(Duration::from_secs(600))]);
+        orders.send(Order::Call(AgentCall::Status)).await.unwrap();
+        assert!(matches!(next(&mut messages).await, Link::Connected(_)));
+        sleep(Duration::from_secs(10)).await;
+        assert!(messages.try_recv().is_err(), "the call would have broken the connection");
     }
 
     #[tokio::test(start_paused = true)]
