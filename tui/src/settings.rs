@@ -152,6 +152,7 @@ impl Settings {
             identity,
             key: variable("STRONGROOM_KEY").map(PathBuf::from),
             socket: variable("STRONGROOM_SOCK").map(PathBuf::from),
+            known_agents: variable("STRONGROOM_KNOWN_AGENTS").map(PathBuf::from),
             ..Self::default()
         })
     }

@@ -18,8 +18,8 @@ const AFTER: &str = "\
 Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 denied, 5 needs approval, 6 agent unreachable,
 7 locked or HSM away, 8 timed out, 9 partly done, 130 cancelled.
 
-Settings: flags, then STRONGROOM_SOCK, STRONGROOM_IDENTITY and STRONGROOM_KEY, then
-~/.config/strongroom/config.toml, then /etc/strongroom/config.toml.";
+Settings: flags, then STRONGROOM_SOCK, STRONGROOM_IDENTITY, STRONGROOM_KEY and
+STRONGROOM_KNOWN_AGENTS, then ~/.config/strongroom/config.toml, then /etc/strongroom/config.toml.";
 
 /// Team MFA vault: codes for your clients' logins, on record. Without a command: the full-screen view.
 #[derive(Debug, Parser)]

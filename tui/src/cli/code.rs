@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::context::Context;
 use super::error::CliError;
 use super::when;
+use crate::clipboard::{Copied, Provider, copy_secret};
 
 /// `strongroom code`
 #[derive(Debug, clap::Args)]
@@ -48,8 +49,10 @@ struct Body<'a> {
 }
 
 pub(super) async fn code(context: &Context, arguments: Code) -> Result<(), CliError> {
-    if arguments.copy {
-        can_copy()?;
+    if arguments.copy && context.clipboard()? == Provider::None {
+        return Err(
+            CliError::failure("Copying is turned off in the settings.").hint("leave out --copy to print the code")
+        );
     }
     let mut client = context.log_in().await?;
     if let Some(min_remaining) = arguments.min_remaining {
@@ -68,7 +71,7 @@ pub(super) async fn code(context: &Context, arguments: Code) -> Result<(), CliEr
         context.out.say(&notice);
     }
     if arguments.copy {
-        copy(&released)?;
+        copy(context, &released)?;
     }
     if context.out.json {
         context.out.write_json("strongroom.code/1", body(&released))
@@ -81,14 +84,18 @@ pub(super) async fn code(context: &Context, arguments: Code) -> Result<(), CliEr
     }
 }
 
-/// Refuses before a code is taken for nothing. The clipboard arrives with `crate::clipboard`.
-fn can_copy() -> Result<(), CliError> {
-    Err(CliError::failure("This build cannot copy yet.").hint("leave out --copy"))
-}
-
-/// Hands the code to `crate::clipboard::copy_secret`, which clears it after a while.
-fn copy(_released: &Released) -> Result<(), CliError> {
-    can_copy()
+/// Copies the code; a small process stays behind and clears the clipboard in time.
+fn copy(context: &Context, released: &Released) -> Result<(), CliError> {
+    /// A counter-based code has no end of its own.
+    const LIFETIME: Duration = Duration::from_secs(20);
+    let lifetime = released.remaining_ms.map_or(LIFETIME, Duration::from_millis);
+    let copied = copy_secret(context.clipboard()?, released.code.as_str(), lifetime)
+        .map_err(|error| CliError::caused("the code was not copied", &error).hint("leave out --copy to print it"))?;
+    context.out.say(match copied {
+        Copied::Placed => "Copied.",
+        Copied::Sent => "Sent to your terminal's clipboard.",
+    });
+    Ok(())
 }
 
 fn body(released: &Released) -> Body<'_> {

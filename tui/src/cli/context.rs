@@ -5,15 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use strongroom_proto::client::{CALL_TIMEOUT, Client, KnownAgents, Login, Newcomer, Signer, socket_path};
+use jiff::Timestamp;
+use strongroom_proto::client::{CALL_TIMEOUT, Client, ConnectError, KnownAgents, Login, Newcomer, Signer, socket_path};
 use strongroom_proto::ids::Slug;
 use zeroize::Zeroizing;
 
 use super::args::Globals;
 use super::error::{CliError, chain};
 use super::output::Output;
+use crate::clipboard::Provider;
 use crate::login::{Person, Terminal, Wish, choose};
-use crate::settings::{Settings, user_folder};
+use crate::screen::theme::Choice;
+use crate::screen::{Options, Setup};
+use crate::settings::{ClipboardProvider, Settings, Theme, user_folder};
 
 /// How this program calls itself in audit records.
 const CLIENT: &str = concat!("strongroom/", env!("CARGO_PKG_VERSION"));
@@ -63,6 +67,46 @@ impl Context {
         Ok(client)
     }
 
+    /// How codes are copied.
+    pub(super) fn clipboard(&self) -> Result<Provider, CliError> {
+        Ok(self.settings()?.clipboard.provider.map_or(Provider::Auto, |provider| match provider {
+            ClipboardProvider::Auto => Provider::Auto,
+            ClipboardProvider::Native => Provider::Native,
+            ClipboardProvider::Tmux => Provider::Tmux,
+            ClipboardProvider::Screen => Provider::Screen,
+            ClipboardProvider::Osc52 => Provider::Osc52,
+            ClipboardProvider::None => Provider::None,
+        }))
+    }
+
+    /// What the full screen needs. Whatever has to be asked on the terminal, a passphrase or a new agent's key, is asked
+    /// here, by logging in once: while the screen is up nothing else may write to the terminal. An agent that is not
+    /// running is no reason to stay away: the screen waits for it.
+    pub(super) async fn screen(&self) -> Result<Options, CliError> {
+        let settings = self.settings()?;
+        let identity = identity(&settings)?.clone();
+        let signer = self.signer(&settings)?;
+        let socket = socket(&settings);
+        match Client::connect(&socket).await {
+            Ok(mut client) => {
+                let pins = self.known_agents(&settings);
+                let login = Login { identity: &identity, client: CLIENT, signer: signer.as_ref(), pins: &pins };
+                client.login(login).await?;
+            }
+            Err(ConnectError::NotRunning { .. } | ConnectError::Refused { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let theme = settings.theme.and_then(|theme| match theme {
+            Theme::Auto => None,
+            Theme::Dark => Some(Choice::Dark),
+            Theme::Light => Some(Choice::Light),
+            Theme::Mono => Some(Choice::Mono),
+        });
+        let pins = Box::new(KnownAgents::new(Some(KnownAgents::SYSTEM_FILE.into()), user_pins(&settings)));
+        let setup = Setup { theme, clipboard: self.clipboard()?, clock: Arc::new(Timestamp::now) };
+        Ok(Options { socket, identity, signer, pins, setup })
+    }
+
     /// The signer for the login. A passphrase is asked for on the terminal even when standard input is a pipe.
     fn signer(&self, settings: &Settings) -> Result<Box<dyn Signer>, CliError> {
         let person: Arc<dyn Person> = if self.globals.no_input { Arc::new(Nobody) } else { Arc::new(Terminal) };
@@ -78,11 +122,7 @@ impl Context {
     }
 
     fn known_agents(&self, settings: &Settings) -> KnownAgents {
-        let user = match &settings.known_agents {
-            Some(path) => Some(path.clone()),
-            None => user_folder(&|name| std::env::var_os(name)).map(|folder| folder.join("known_agents")),
-        };
-        let known = KnownAgents::new(Some(Path::new(KnownAgents::SYSTEM_FILE).to_owned()), user);
+        let known = KnownAgents::new(Some(KnownAgents::SYSTEM_FILE.into()), user_pins(settings));
         if self.globals.accept_new_agent {
             known.ask(|_| true)
         } else if self.may_ask() {
@@ -119,6 +159,12 @@ impl Context {
             Err(CliError::cancelled())
         }
     }
+}
+
+/// The user's file of trusted agents.
+fn user_pins(settings: &Settings) -> Option<PathBuf> {
+    let beside_settings = || user_folder(&|name| std::env::var_os(name)).map(|folder| folder.join("known_agents"));
+    settings.known_agents.clone().or_else(beside_settings)
 }
 
 fn identity(settings: &Settings) -> Result<&Slug, CliError> {

@@ -33,11 +33,15 @@ use self::args::{Account, Command};
 use self::context::Context;
 use self::error::{CliError, EXIT_USAGE};
 use self::output::{Color, Output};
+use crate::{clipboard, screen};
 
 /// Runs the program with these arguments, the program's name first.
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if arguments.get(1).is_some_and(|argument| argument == clipboard::SUBCOMMAND) {
+        return keep_clipboard();
+    }
     let cli = match args::parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => return usage(&error, &arguments),
@@ -57,6 +61,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(error.code)
         }
     }
+}
+
+/// The process that `code --copy` leaves behind.
+fn keep_clipboard() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let kept = runtime.is_ok_and(|runtime| runtime.block_on(clipboard::linger()).is_ok());
+    if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Says what is wrong with the arguments; help and version are no errors.
@@ -86,10 +97,20 @@ fn full_screen(globals: args::Globals, out: Output) -> Result<(), CliError> {
     open_screen(&Context::new(globals, out))
 }
 
-/// The place where `crate::screen::run` is called.
+/// Logs in once, so that whatever has to be asked is asked, then hands the terminal over.
 fn open_screen(context: &Context) -> Result<(), CliError> {
-    let _settings = context.settings()?;
-    Err(CliError::failure("This build has no full-screen view yet.").hint("strongroom --help"))
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::caused("cannot start", &error))?;
+    let outcome = runtime.block_on(async {
+        let options = context.screen().await?;
+        screen::run(options).await.map_err(|error| CliError::caused("the screen ended", &error))
+    });
+    // A thread that reads the terminal may be blocked in it: it is not waited for.
+    runtime.shutdown_background();
+    outcome
 }
 
 fn run(globals: args::Globals, command: Command, out: Output) -> Result<(), CliError> {
