@@ -283,6 +283,17 @@ fn a_vault_that_was_taken_away_is_named_and_its_code_hidden() {
 }
 
 #[test]
+fn a_refused_login_says_why_and_is_tried_again_on_request() {
+    let mut desk = Desk::new(80, 24, Choice::Mono);
+    let reason = OfflineReason::Refused("the agent's key is NOT the pinned one.".into());
+    desk.send(Msg::Link(Link::Offline { attempt: 1, reason }));
+    let seen = text(&desk);
+    assert!(seen.contains("The agent's key is NOT the pinned one.") && seen.contains("r tries again."), "{seen}");
+    desk.press("r");
+    assert!(matches!(desk.asked.as_slice(), [Cmd::Wake]));
+}
+
+#[test]
 fn an_asleep_session_takes_the_next_key_only_to_wake() {
     let mut desk = code_shown(80, 24, Choice::Mono);
     desk.send(Msg::Link(Link::Asleep));
