@@ -126,6 +126,7 @@ fn act(model: &mut Model, action: Action) -> Vec<Cmd> {
             return audit::entered(model);
         }
         Action::Filter => model.filter_mut().is_open = true,
+        Action::Reload if !model.is_connected() => return vec![Cmd::Wake],
         Action::Back if release::is_copy_waiting(model) => return release::copy_now(model),
         Action::Back if !model.filter().input.value().is_empty() => clear_filter(model),
         _ => {

@@ -48,6 +48,9 @@ fn banner(model: &Model, frame: &mut Frame<'_>, body: Rect) -> Rect {
     }
     let [row, rest] = body.layout(&Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]));
     let sentence = match &model.link {
+        Link::Offline { reason: reason @ OfflineReason::Refused(_), .. } => {
+            format!(" ✗ OFFLINE, r tries again: {}", sentence(reason))
+        }
         Link::Offline { reason, .. } => format!(" ✗ OFFLINE: {} The lists may be old.", sentence(reason)),
         Link::Asleep => " ○ The session ended after idling. Press any key to log in again.".to_owned(),
         Link::Connecting | Link::Connected(_) => " ○ Connecting… The lists may be old.".to_owned(),
@@ -75,6 +78,9 @@ fn waiting(model: &Model, frame: &mut Frame<'_>, body: Rect) {
         }
         Link::Offline { reason: reason @ OfflineReason::Forbidden, .. } => {
             (capital(&sentence(reason)), "Ask for membership of the group strongroom.".to_owned())
+        }
+        Link::Offline { reason: reason @ OfflineReason::Refused(_), .. } => {
+            (capital(&sentence(reason)), "r tries again.".to_owned())
         }
         Link::Offline { reason, .. } => (capital(&sentence(reason)), "Trying again by itself.".to_owned()),
         Link::Connecting if is_long => {

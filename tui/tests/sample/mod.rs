@@ -4,24 +4,22 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "fixed data; a mistake in it should stop the test")]
 #![allow(unreachable_pub, missing_docs, reason = "no crate's interface")]
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod desk;
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
-use strongroom::screen::message::{AgentCall, AgentEvent, Cmd, Link, Msg, Session, TrailPurpose};
-use strongroom::screen::model::Model;
-use strongroom::screen::theme::Choice;
-use strongroom::screen::update::update;
-use strongroom::screen::verify::VerifiedLog;
 use strongroom_proto::audit::merkle::leaf_hash;
 use strongroom_proto::audit::opening::Opening;
 use strongroom_proto::audit::record::{Actor, From, RECORD_VERSION, Record, RecordOutcome, Target};
-use strongroom_proto::ids::{AccountAddress, AccountId, Slug, VaultId};
+use strongroom_proto::ids::{AccountAddress, AccountId, VaultId};
 use strongroom_proto::method::code::{Released, Taken};
 use strongroom_proto::method::{Receipt, account, audit, vault};
 use strongroom_proto::words::{Access, Algorithm, Assurance, OtpKind, Scheme, VaultRole};
 use zeroize::Zeroizing;
+
+#[allow(unused_imports, reason = "the tests and the examples each use a part")]
+pub use desk::{Desk, buffer, code_shown, drawn, text, trail_verified};
 
 /// Slug, name, frozen, accounts: slug, issuer, label, kind, digits, access.
 type Vault =
@@ -212,135 +210,4 @@ fn record(seq: u64) -> audit::Item {
         v: RECORD_VERSION,
     };
     audit::Item { seq, record: record.to_bytes().unwrap(), openings }
-}
-
-/// A screen with a conversation: feeds messages and answers, as the agent of this sample would.
-pub struct Desk {
-    pub model: Model,
-    /// Everything that was asked for and not answered by [`Desk::press`] itself.
-    pub asked: Vec<Cmd>,
-}
-
-impl Desk {
-    /// A screen that has just started.
-    pub fn new(columns: u16, rows: u16, theme: Choice) -> Self {
-        Self { model: Model::new(now(), columns, rows, theme), asked: Vec::new() }
-    }
-
-    /// A screen that is connected and has its lists.
-    pub fn connected(columns: u16, rows: u16, theme: Choice) -> Self {
-        let mut desk = Self::new(columns, rows, theme);
-        desk.connect();
-        desk
-    }
-
-    pub fn connect(&mut self) {
-        self.send(Msg::Link(Link::Connected(Session {
-            identity: "jana".parse().unwrap(),
-            roles: vec![],
-            expires_at: now() + SignedDuration::from_hours(24),
-        })));
-        self.send(Msg::Agent(AgentEvent::Vaults(Ok(vaults()))));
-        self.send(Msg::Agent(AgentEvent::Accounts(Ok(accounts()))));
-        self.asked.clear();
-    }
-
-    pub fn send(&mut self, message: Msg) {
-        let commands = update(&mut self.model, message);
-        self.asked.extend(commands);
-    }
-
-    /// Types keys: characters, and `⏎`, `⎋` (Esc), `↑`, `↓`, `←`, `→`, `⇥` for the named ones.
-    pub fn press(&mut self, keys: &str) {
-        for key in keys.chars() {
-            let code = match key {
-                '⏎' => KeyCode::Enter,
-                '⎋' => KeyCode::Esc,
-                '↑' => KeyCode::Up,
-                '↓' => KeyCode::Down,
-                '←' => KeyCode::Left,
-                '→' => KeyCode::Right,
-                '⇥' => KeyCode::Tab,
-                character => KeyCode::Char(character),
-            };
-            self.send(Msg::Key(KeyEvent::new(code, KeyModifiers::NONE)));
-        }
-    }
-
-    pub fn ctrl(&mut self, character: char) {
-        self.send(Msg::Key(KeyEvent::new(KeyCode::Char(character), KeyModifiers::CONTROL)));
-    }
-
-    /// Lets time pass in ticks of a quarter of a second.
-    pub fn wait(&mut self, seconds: i64) {
-        for _ in 0..seconds * 4 {
-            self.model.now += SignedDuration::from_millis(250);
-            self.send(Msg::Tick);
-        }
-    }
-
-    /// The calls that were made, oldest first; they are taken out.
-    pub fn calls(&mut self) -> Vec<AgentCall> {
-        let (calls, rest) = std::mem::take(&mut self.asked).into_iter().partition(|cmd| matches!(cmd, Cmd::Call(_)));
-        self.asked = rest;
-        calls.into_iter().filter_map(|cmd| if let Cmd::Call(call) = cmd { Some(call) } else { None }).collect()
-    }
-
-    /// Answers the release that was asked for last.
-    pub fn answer(&mut self, code: &str, remaining_ms: u64, taken_by: &[(&str, i64)]) {
-        let release = self.calls().into_iter().rev().find_map(|call| match call {
-            AgentCall::Release { ticket, account, .. } => Some((ticket, account)),
-            _ => None,
-        });
-        let (ticket, account) = release.expect("a release was asked for");
-        let mut outcome = released(&account, code, remaining_ms, taken_by);
-        outcome.valid_until = outcome.valid_until.map(|until| until + (self.model.now - now()));
-        self.send(Msg::Agent(AgentEvent::Released { ticket, account, outcome: Ok(outcome) }));
-    }
-
-    /// Refuses the release that was asked for last.
-    pub fn refuse(&mut self, failure: strongroom_proto::error::Failure) {
-        let release = self.calls().into_iter().rev().find_map(|call| match call {
-            AgentCall::Release { ticket, account, .. } => Some((ticket, account)),
-            _ => None,
-        });
-        let (ticket, account) = release.expect("a release was asked for");
-        self.send(Msg::Agent(AgentEvent::Released { ticket, account, outcome: Err(failure) }));
-    }
-
-    /// Answers reads of the trail with `len` of 60 records.
-    pub fn answer_trail(&mut self, vault: &str, purpose: TrailPurpose, len: u64) {
-        let vault = Some(vault.parse::<Slug>().unwrap());
-        let outcome = Ok(trail(60, len).0);
-        self.send(Msg::Agent(AgentEvent::Trail { vault, purpose, before: None, outcome }));
-    }
-
-    /// Answers a verification with the true leaves, changed by `tamper`.
-    pub fn answer_verify(&mut self, vault: &str, tamper: impl Fn(&mut Vec<[u8; 32]>)) {
-        let mut leaves = trail(60, 1).1;
-        tamper(&mut leaves);
-        let outcome = Ok(VerifiedLog { size: leaves.len() as u64, leaves: Arc::new(leaves) });
-        self.send(Msg::Agent(AgentEvent::Verified { vault: Some(vault.parse().unwrap()), outcome }));
-    }
-}
-
-/// The screen of the README: Acme is open, the code of m365-admin is shown.
-pub fn code_shown(columns: u16, rows: u16, theme: Choice) -> Desk {
-    let mut desk = Desk::connected(columns, rows, theme);
-    desk.press("⏎");
-    desk.answer_trail("acme", TrailPurpose::Recent, 30);
-    desk.press("↓↓↓⏎");
-    desk.answer("070443", 18_000, &[("marcus", 8)]);
-    desk.answer_trail("acme", TrailPurpose::Recent, 30);
-    desk
-}
-
-/// The trail of Acme, verified.
-pub fn trail_verified(columns: u16, rows: u16, theme: Choice) -> Desk {
-    let mut desk = Desk::connected(columns, rows, theme);
-    desk.press("2");
-    desk.answer_trail("acme", TrailPurpose::Table, 60);
-    desk.press("v");
-    desk.answer_verify("acme", |_| {});
-    desk
 }
