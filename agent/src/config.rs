@@ -120,7 +120,7 @@ impl Default for Checkpoint {
 
 impl Default for ConnectionLimits {
     fn default() -> Self {
-        Self { connections: 512, connections_per_uid: 256, login_deadline_s: 120, call_deadline_s: 90 }
+        Self { connections: 512, connections_per_uid: 256, login_deadline_s: 120, call_deadline_s: 30 }
     }
 }
 

@@ -23,8 +23,8 @@ use crate::store::durable::{Durable, SealedCode};
 /// how late a code can follow a revocation.
 const RELEASE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Longest wait for a fresh window, in seconds: calls have a deadline.
-const WAIT_S_MAX: u32 = 60;
+/// Longest wait for a fresh window, in seconds: below the deadline of calls.
+const WAIT_S_MAX: u32 = 25;
 
 pub(super) async fn release(
     agent: &Agent,

@@ -62,7 +62,7 @@ impl Connection {
     /// The caller of an authenticated call; moves the idle clock.
     ///
     /// # Errors
-    /// `unauthenticated` without a session, `expired` after its end.
+    /// `unauthenticated` without a session and after its end.
     pub(super) fn caller(&mut self, agent: &Agent) -> Result<Caller, Failure> {
         let session = self
             .session

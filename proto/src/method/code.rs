@@ -20,7 +20,8 @@ pub struct Release {
     /// Ticket number, at most 100 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
-    /// If fewer seconds are left in this window, the agent waits for the next one; 0 to the account's period − 1.
+    /// If fewer seconds are left in this window, the agent waits for the next one; 0 to the account's period − 1, at most
+    /// 25.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_remaining_s: Option<u32>,
 }
