@@ -1,7 +1,7 @@
 //! `strongroom-agent doctor`: every precondition, with what to do where one fails. It changes nothing, and it presents the
 //! PIN once.
 
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -64,6 +64,7 @@ impl Check {
 pub async fn examine(config: &Config) -> Vec<Check> {
     let mut checks = vec![data_dir(&config.data_dir), socket_dir(&config.socket), clock()];
     checks.push(memory_limits());
+    checks.push(locked_memory());
     let file = StoreFile::open(&config.store_path());
     if matches!(file, Err(StoreError::InUse)) {
         checks.push(Check::ok("store", "an agent is running with it: ask it with `strongroom status`"));
@@ -77,19 +78,9 @@ pub async fn examine(config: &Config) -> Vec<Check> {
 
 fn data_dir(path: &Path) -> Check {
     const NAME: &str = "data folder";
-    let remedy = format!("install -d -m 0700 -o $(id -un) {}", path.display());
-    match std::fs::symlink_metadata(path) {
-        Err(error) => Check::failed(NAME, format!("{}: {error}", path.display()), remedy),
-        Ok(found) if !found.is_dir() => Check::failed(NAME, format!("{} is no folder", path.display()), remedy),
-        Ok(found) if found.uid() != crate::os::user() => {
-            Check::failed(NAME, format!("{} belongs to user {}", path.display(), found.uid()), remedy)
-        }
-        Ok(found) if found.permissions().mode() & 0o077 != 0 => Check::failed(
-            NAME,
-            format!("{} can be entered by others", path.display()),
-            format!("chmod 0700 {}", path.display()),
-        ),
-        Ok(_) => Check::ok(NAME, path.display().to_string()),
+    match crate::os::check_private_dir(path) {
+        Ok(()) => Check::ok(NAME, path.display().to_string()),
+        Err(flaw) => Check::failed(NAME, flaw, format!("install -d -m 0700 -o $(id -un) {}", path.display())),
     }
 }
 
@@ -126,6 +117,19 @@ fn memory_limits() -> Check {
         Check::ok(NAME, "off for this process, and debuggers are kept out")
     } else {
         Check::warning(NAME, "could not be switched off", "set LimitCORE=0 in the unit")
+    }
+}
+
+fn locked_memory() -> Check {
+    const NAME: &str = "locked memory";
+    if crate::os::lock_memory() {
+        Check::ok(NAME, "keys stay out of swap")
+    } else {
+        Check::warning(
+            NAME,
+            "the limit of locked memory is too small",
+            "set LimitMEMLOCK=infinity in the unit, or turn swap off",
+        )
     }
 }
 

@@ -1,7 +1,7 @@
 //! `strongroom-agent init`: the token's own keys, the store, and the first admin.
 
 use std::fs::{DirBuilder, File};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -126,11 +126,7 @@ fn private_dir(path: &Path) -> anyhow::Result<()> {
             .create(path)
             .with_context(|| format!("{} cannot be made", path.display()))?;
     }
-    let metadata = std::fs::symlink_metadata(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    if !metadata.is_dir() || metadata.uid() != crate::os::user() || metadata.permissions().mode() & 0o077 != 0 {
-        bail!("{} must be a folder of the agent's user with mode 0700", path.display());
-    }
-    Ok(())
+    crate::os::check_private_dir(path).map_err(|flaw| anyhow::anyhow!(flaw))
 }
 
 fn remove_unfinished(path: &Path) -> anyhow::Result<()> {

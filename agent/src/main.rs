@@ -62,6 +62,9 @@ fn main() -> ExitCode {
     if !os::harden() {
         tracing::warn!("core dumps could not be switched off");
     }
+    if !os::lock_memory() {
+        tracing::warn!("memory is not locked: set LimitMEMLOCK=infinity, or turn swap off");
+    }
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -1,5 +1,5 @@
 //! The few calls to the operating system that have no safe wrapper in the standard library.
-#![allow(unsafe_code, reason = "prctl, setrlimit and geteuid have no safe wrapper in the standard library")]
+#![allow(unsafe_code, reason = "prctl, setrlimit, mlockall and geteuid have no safe wrapper in the standard library")]
 
 /// Keeps this process out of core dumps and away from debuggers of the same user. False if the kernel refused.
 #[must_use]
@@ -8,6 +8,41 @@ pub fn harden() -> bool {
     // SAFETY: both calls take plain values or a pointer to a struct that outlives the call, and change only this process.
     unsafe {
         libc::setrlimit(libc::RLIMIT_CORE, &raw const none) == 0 && libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) == 0
+    }
+}
+
+/// Keeps this process's memory out of swap: keys and opened seeds must not reach a disk. Pages are locked as they are
+/// touched. False if the limit of locked memory does not allow it.
+#[must_use]
+pub fn lock_memory() -> bool {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let flags = libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT;
+    // SAFETY: getrlimit writes into a struct that outlives the call; mlockall takes flags only.
+    unsafe {
+        // Under a small limit MCL_FUTURE would make later allocations fail: then it is better not to begin.
+        let unlimited =
+            libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) == 0 && limit.rlim_cur == libc::RLIM_INFINITY;
+        (unlimited || libc::geteuid() == 0) && libc::mlockall(flags) == 0
+    }
+}
+
+/// Says why a folder is not private to this process's user, if it is not.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn check_private_dir(path: &std::path::Path) -> Result<(), String> {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let name = path.display();
+    match std::fs::symlink_metadata(path) {
+        Err(error) => Err(format!("{name}: {error}")),
+        Ok(found) if !found.is_dir() => Err(format!("{name} is no folder")),
+        Ok(found) if found.uid() != user() => {
+            Err(format!("{name} belongs to user {}, not to the agent's", found.uid()))
+        }
+        Ok(found) if found.permissions().mode() & 0o077 != 0 => {
+            Err(format!("{name} can be entered by others: chmod 0700 {name}"))
+        }
+        Ok(_) => Ok(()),
     }
 }
 

@@ -40,6 +40,7 @@ pub fn open(
     instance: Instance,
     clock: Clock,
 ) -> anyhow::Result<(Arc<Pkcs11Keystore>, Store, Anchors)> {
+    crate::os::check_private_dir(&config.data_dir).map_err(|flaw| anyhow::anyhow!(flaw))?;
     // The store first: its lock tells at once that another agent is running, before a PIN is presented.
     let file = StoreFile::open(&config.store_path())?;
     let meta = file.meta()?;

@@ -121,7 +121,11 @@ impl Checkpointer {
             if view.sealed.contains_key(log) {
                 continue;
             }
-            let before = self.signed.lock().await.newest.get(log).map_or(0, |newest| newest.size);
+            let before = {
+                let signed = self.signed.lock().await;
+                let anchored = || signed.anchors.of(origin(&view, *log).as_str()).map(|anchor| anchor.size);
+                signed.newest.get(log).map(|newest| newest.size).or_else(anchored).unwrap_or(0)
+            };
             if head.frontier.size() >= before + records.max(1)
                 && let Err(error) = self.sign(*log).await
             {

@@ -114,8 +114,8 @@ pub(super) async fn prove(
     Ok(proved?.into())
 }
 
-/// Checks a proof; the reason of a failure is for the log only. Unknown identities and keys take the same path as wrong
-/// signatures, so that the answer tells nothing.
+/// Checks a proof; the reason of a failure is for the log only. A stranger's key does the same work against a name that
+/// exists and one that does not: neither gets as far as a signature.
 fn check(
     agent: &Agent,
     view: &State,

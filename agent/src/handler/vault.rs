@@ -62,18 +62,23 @@ pub(super) async fn create(
     let caller = connection.caller(agent)?;
     check_some_text("name", &params.name, NAME_LEN_MAX)?;
     let view = agent.store.view();
-    let id = VaultId::random();
-    let scheme = params.scheme.unwrap_or(agent.default_scheme);
     // Asked before the token makes a key, and again at the commit: strangers do not fill the token.
-    let allowed = caller.may(&view, Operation::VaultCreate, agent.now()).is_ok();
-    if allowed && view.vault(&params.vault).is_some() {
+    if let Err(denial) = caller.may(&view, Operation::VaultCreate, agent.now()) {
+        let refused = agent
+            .store
+            .submit(move |tx| {
+                let draft = caller.draft(&tx.state, "vault.create");
+                Err::<((), _), _>(caller.refused(&tx.state, denial, None, draft))
+            })
+            .await;
+        return Err(refused.err().map_or_else(|| denial.failure(), Failure::from));
+    }
+    if view.vault(&params.vault).is_some() {
         return Err(Failure::new(ErrorKind::Conflict, format!("The vault name {} is taken.", params.vault)));
     }
-    let key = if allowed {
-        agent.token(move |keystore| keystore.create_vault_key(id, FIRST_KEY, scheme)).await?
-    } else {
-        crate::keystore::VaultKey { vault: id, number: FIRST_KEY, scheme, label: String::new(), kcv: [0; 8] }
-    };
+    let id = VaultId::random();
+    let scheme = params.scheme.unwrap_or(agent.default_scheme);
+    let key = agent.token(move |keystore| keystore.create_vault_key(id, FIRST_KEY, scheme)).await?;
     let new = NewVault {
         id,
         names: VaultNames { slug: params.vault, name: params.name },
@@ -87,7 +92,7 @@ pub(super) async fn create(
             Ok(Created { id, receipt }.into())
         }
         Err(refused) => {
-            if allowed && let Err(failure) = agent.token(move |keystore| keystore.destroy_vault_key(&key)).await {
+            if let Err(failure) = agent.token(move |keystore| keystore.destroy_vault_key(&key)).await {
                 tracing::warn!(%failure, "a vault key without a vault stays in the token");
             }
             Err(refused.into())
