@@ -18,7 +18,6 @@ need age age "age"
 need openssl openssl "OpenSSL's command line"
 need python3 python3 "Python 3"
 need sqlite3 sqlite3 "SQLite's command line"
-need tmux tmux "tmux"
 need_file faketime "libfaketime" /usr/lib/*/faketime/libfaketime.so.1
 install_missing
 tests/fetch-sk-dummy.sh
@@ -49,6 +48,9 @@ fi
 say "Documentation tests and documentation (warnings are errors)"
 cargo test --workspace --locked --doc
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --document-private-items
+
+say "The newcomer's command"
+tests/demo.sh
 
 say "Shell scripts"
 for script in tests/*.sh hsm-config/*.sh .ci/run; do bash -n "$script"; done
