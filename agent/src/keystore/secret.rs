@@ -141,6 +141,14 @@ impl StoreKeys {
     pub(super) fn zeroed() -> Self {
         Self(LockedPage::new())
     }
+
+    /// Keys that a test can make twice.
+    #[cfg(test)]
+    pub(crate) fn for_tests(bytes: &[u8; Self::LEN]) -> Self {
+        let mut keys = Self::zeroed();
+        keys.bytes_mut().copy_from_slice(bytes);
+        keys
+    }
 }
 
 /// A scratch page in which a derived seed is opened for the time of one HMAC.

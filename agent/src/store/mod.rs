@@ -6,6 +6,9 @@ pub mod sealer;
 pub mod sqlite;
 pub mod tx;
 
+#[cfg(test)]
+mod tests;
+
 use strongroom_proto::error::{ErrorKind, Failure};
 
 use self::sealer::Tampered;

@@ -2,7 +2,7 @@
 //! and JSON objects are made by pure functions.
 //!
 //! The contract with scripts: results on standard output and nothing else there, digits alone when `code` is piped, one
-//! JSON object with a `schema` under `--json`, errors on standard error, and the exit codes of [`error`]. A command that
+//! JSON object with a `schema` under `--json`, errors on standard error, and the exit codes of `error.rs`. A command that
 //! ends with 9 (partly done) gives its result *and* an error.
 
 mod account;
