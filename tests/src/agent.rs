@@ -1,5 +1,6 @@
 //! A real agent process: started, killed, stopped, started again.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -21,8 +22,8 @@ pub struct Launch {
     pub log: PathBuf,
     /// SoftHSM's configuration.
     pub softhsm_conf: PathBuf,
-    /// Libraries to be loaded before others: a fault at the real boundary.
-    pub preload: Option<PathBuf>,
+    /// Further environment: a fault at the real boundary, another clock, a log level.
+    pub environment: Vec<(OsString, OsString)>,
 }
 
 /// A running agent. Killed when dropped.
@@ -38,9 +39,7 @@ impl Launch {
         let mut command = Command::new(tools::program("strongroom-agent"));
         command.arg("--config").arg(&self.config).args(arguments).env_clear().env("SOFTHSM2_CONF", &self.softhsm_conf);
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        if let Some(preload) = &self.preload {
-            command.env("LD_PRELOAD", preload);
-        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

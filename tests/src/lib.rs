@@ -2,9 +2,10 @@
 //! private folder that goes away with the test. Nothing is simulated.
 
 pub mod agent;
-pub mod fsync;
+pub mod disk;
 pub mod organisation;
 pub mod people;
 pub mod pty;
 pub mod seeds;
 pub mod tools;
+pub mod trail;

@@ -1,5 +1,6 @@
 //! An organisation of its own for a test: token, store, agent, admin, and whoever else is enrolled.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use strongroom_proto::client::Client;
-use strongroom_proto::ids::Slug;
+use strongroom_proto::ids::{IdentityId, Slug};
 use strongroom_proto::method::account::{ImportBegin, ImportCommit, ImportRows, Row};
 use strongroom_proto::method::{grant, identity, vault};
 use strongroom_proto::words::{IdentityKind, OrgRole, Scheme, VaultRole};
@@ -27,8 +28,8 @@ pub struct Setup {
     pub recovery_recipients: Vec<String>,
     /// Where the data folder is, if not in the private folder.
     pub data_dir: Option<PathBuf>,
-    /// Libraries loaded into the agent before others.
-    pub preload: Option<PathBuf>,
+    /// Further environment of the agent.
+    pub environment: Vec<(OsString, OsString)>,
 }
 
 /// A test's organisation.
@@ -121,7 +122,7 @@ impl Organisation {
             socket: socket.clone(),
             log: root.path().join("agent.log"),
             softhsm_conf,
-            preload: setup.preload.clone(),
+            environment: setup.environment.clone(),
         };
         let admin = Person::new("admin", root.path(), &socket);
         Self { agent: None, launch, admin, data_dir, root }
@@ -168,11 +169,11 @@ impl Organisation {
         person
     }
 
-    /// Enrols somebody who has a key.
+    /// Enrols somebody who has a key, and gives the id that records name.
     ///
     /// # Panics
     /// If the agent refuses.
-    pub async fn enrol_person(&self, admin: &mut Client, person: &Person, roles: &[OrgRole]) {
+    pub async fn enrol_person(&self, admin: &mut Client, person: &Person, roles: &[OrgRole]) -> IdentityId {
         let enrol = identity::Enrol {
             identity: slug(&person.slug),
             name: format!("Test {}", person.slug),
@@ -180,7 +181,7 @@ impl Organisation {
             roles: roles.to_vec(),
             public_key: person.public_key(),
         };
-        admin.call(&enrol).await.unwrap_or_else(|error| panic!("enrol {}: {error}", person.slug));
+        admin.call(&enrol).await.unwrap_or_else(|error| panic!("enrol {}: {error}", person.slug)).id
     }
 }
 

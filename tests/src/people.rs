@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use ssh_key::{HashAlg, PrivateKey, PublicKey};
+use ssh_key::private::Ed25519Keypair;
+use ssh_key::{HashAlg, LineEnding, PrivateKey, PublicKey};
 use strongroom_proto::client::{Client, KnownAgents, Login, SignError, Signer};
 use strongroom_proto::ids::Slug;
 
@@ -37,6 +38,28 @@ impl Person {
         let mut arguments = vec!["-q", "-N", "", "-C", &comment, "-f", &path];
         arguments.extend_from_slice(key_type);
         tools::run("ssh-keygen", &arguments);
+        Self {
+            slug: slug.to_owned(),
+            key,
+            socket: socket.to_owned(),
+            known_agents: root.join("known_agents"),
+            home: root.to_owned(),
+        }
+    }
+
+    /// Makes somebody with a new ed25519 key made in this process: for tests that enrol hundreds.
+    ///
+    /// # Panics
+    /// If the key cannot be written.
+    #[must_use]
+    pub fn quick(slug: &str, root: &Path, socket: &Path) -> Self {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).expect("the system has randomness");
+        let mut private = PrivateKey::from(Ed25519Keypair::from_seed(&seed));
+        private.set_comment(format!("{slug}@example"));
+        let key = root.join(format!("key-{slug}"));
+        private.write_openssh_file(&key, LineEnding::LF).expect("the key can be written");
+        private.public_key().write_openssh_file(&key.with_extension("pub")).expect("the key can be written");
         Self {
             slug: slug.to_owned(),
             key,
@@ -106,7 +129,18 @@ impl Person {
     /// # Errors
     /// The client's own.
     pub async fn try_connect(&self) -> anyhow::Result<Client> {
-        let mut client = Client::connect(&self.socket).await?;
+        self.log_in(Client::connect(&self.socket).await?).await
+    }
+
+    /// Logs in over a stream that the test has made, and may look into.
+    ///
+    /// # Errors
+    /// The client's own.
+    pub async fn connect_over(&self, stream: tokio::net::UnixStream) -> anyhow::Result<Client> {
+        self.log_in(Client::from_stream(stream, &self.socket)).await
+    }
+
+    async fn log_in(&self, mut client: Client) -> anyhow::Result<Client> {
         let identity = Slug::new(&self.slug)?;
         let signer = FileSigner::read(&self.key)?;
         let pins = KnownAgents::new(None, Some(self.known_agents.clone()));
@@ -136,7 +170,7 @@ impl Signer for FileSigner {
     fn sign(&self, namespace: &str, text: &[u8]) -> Result<String, SignError> {
         self.private
             .sign(namespace, HashAlg::Sha512, text)
-            .and_then(|signature| signature.to_pem(ssh_key::LineEnding::LF))
+            .and_then(|signature| signature.to_pem(LineEnding::LF))
             .map_err(|error| SignError(error.to_string()))
     }
 }

@@ -12,6 +12,8 @@ pub(super) async fn status(agent: &Agent, _: &mut Connection, _: Status) -> Resu
     let health = |fine: bool| if fine { Health::Ok } else { Health::Failing };
     let token = agent.token_ok.load(Ordering::Relaxed);
     let sealed = agent.store.sealed().is_some();
+    // One vault that does not match its log leaves the others alone, but an operator has to hear of it.
+    let vault_sealed = !agent.store.view().sealed.is_empty();
     let state = match (sealed, token) {
         (true, _) => State::Sealed,
         (false, false) => State::HsmUnavailable,
@@ -25,7 +27,7 @@ pub(super) async fn status(agent: &Agent, _: &mut Connection, _: Status) -> Resu
         now: agent.now(),
         state,
         token: health(token),
-        store: health(!sealed),
+        store: health(!sealed && !vault_sealed),
     };
     Ok(result.into())
 }

@@ -29,7 +29,7 @@ pub struct StatusResult {
     pub state: State,
     /// Whether the token answered its last canary operation.
     pub token: Health,
-    /// Whether the store can commit.
+    /// Whether the store can commit, and every vault matches its log.
     pub store: Health,
 }
 

@@ -1,11 +1,11 @@
-//! Reads the whole state and believes none of it: every tag, every state digest, every Merkle root and every anchor is
-//! checked. What does not fit seals its vault; if the org log does not fit, everything is sealed.
+//! Reads the whole state and believes none of it: every tag, every record, every state digest, every Merkle root and every
+//! anchor is checked. What does not fit seals its vault; if the org log does not fit, everything is sealed.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Row as SqlRow, params};
-use strongroom_proto::audit::merkle::{Frontier, Hash};
+use strongroom_proto::audit::merkle::{Frontier, Hash, leaf_hash};
 use strongroom_proto::audit::record::{Record, RecordOutcome};
 use strongroom_proto::ids::{IdentityId, OrgId};
 
@@ -58,8 +58,9 @@ pub(super) fn load(
             flaws.entry(LogId::Org).or_insert_with(|| format!("the anchored log {anchored} is gone"));
         }
     }
-    if state.heads.is_empty() && !state.marks.is_empty() {
-        flaws.entry(LogId::Org).or_insert_with(|| "the logs are gone".to_owned());
+    // Only a store that `init` has not filled yet has no log of the organisation.
+    if !state.heads.contains_key(&LogId::Org) && !(state.heads.is_empty() && state.marks.is_empty()) {
+        flaws.entry(LogId::Org).or_insert_with(|| "its log is gone".to_owned());
     }
     for (log, flaw) in flaws {
         tracing::error!(log = %origin(&state, log), %flaw, "SEALED: the store does not match its log");
@@ -165,7 +166,7 @@ enum LogFlaw {
     Read(StoreError),
 }
 
-/// Recomputes the root from the leaf hashes, passing by every anchored size, and the state digest from the rows.
+/// Recomputes the root from the records, passing by every anchored size, and the state digest from the rows.
 fn verify_log(
     connection: &Connection,
     state: &State,
@@ -177,14 +178,21 @@ fn verify_log(
     let sql = |error| LogFlaw::Read(read(error));
     let anchor = anchors.of(origin(state, log).as_str());
     let mut frontier = Frontier::new();
-    let mut statement = connection.prepare("SELECT seq, leaf FROM audit WHERE log = ?1 ORDER BY seq").map_err(sql)?;
+    let mut statement =
+        connection.prepare("SELECT seq, leaf, record FROM audit WHERE log = ?1 ORDER BY seq").map_err(sql)?;
     let mut rows = statement.query(params![log.to_bytes()]).map_err(sql)?;
     while let Some(row) = rows.next().map_err(sql)? {
         let seq: i64 = row.get(0).map_err(sql)?;
         if u64::try_from(seq) != Ok(frontier.size()) {
             return Err(LogFlaw::Broken(format!("record {} is missing", frontier.size())));
         }
-        frontier.push(row.get(1).map_err(sql)?);
+        let leaf: Hash = row.get(1).map_err(sql)?;
+        let record: Option<String> = row.get(2).map_err(sql)?;
+        // The tree is made of the leaves; a record that was edited beside its leaf must not be shown to anybody.
+        if record.is_none_or(|record| leaf_hash(record.as_bytes()) != leaf) {
+            return Err(LogFlaw::Broken(format!("record {} is not what was recorded", frontier.size())));
+        }
+        frontier.push(leaf);
         if anchor.is_some_and(|anchor| anchor.size == frontier.size() && anchor.root != frontier.root()) {
             return Err(LogFlaw::Broken(format!("it differs from the anchor at {} records", frontier.size())));
         }

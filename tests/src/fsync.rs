@@ -1,1 +1,0 @@
-//! Faults of the disk, injected at the real boundary.
