@@ -63,7 +63,8 @@ fn main() -> ExitCode {
         tracing::warn!("core dumps could not be switched off");
     }
     let outcome = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        // One is enough for what is done between token and store, and a second only wakes up in vain at every frame.
+        .worker_threads(1)
         .enable_all()
         .build()
         .context("the runtime cannot start")
