@@ -80,6 +80,15 @@ pub(super) struct Taker {
 }
 
 impl Taker {
+    pub(super) const fn new(client: Client, release: Release) -> Self {
+        Self { client, release }
+    }
+
+    /// The same client, taking another code.
+    pub(super) fn with(self, release: Release) -> Self {
+        Self { release, ..self }
+    }
+
     pub(super) async fn take(&mut self) -> anyhow::Result<()> {
         let released = self.client.call(&self.release).await.context("a code was refused")?;
         anyhow::ensure!(released.code.len() == 6, "a code has six digits");
@@ -97,11 +106,11 @@ impl Taker {
     }
 }
 
-/// Codes per second that all of them take together.
-pub(super) async fn releases_per_s(takers: &mut Vec<Taker>, time: Duration) -> anyhow::Result<f64> {
+/// Codes per second that the first `count` of them take together.
+pub(super) async fn releases_per_s(takers: &mut Vec<Taker>, count: usize, time: Duration) -> anyhow::Result<f64> {
     let begun = Instant::now();
     let running: Vec<_> = takers
-        .drain(..)
+        .drain(..count)
         .map(|mut taker| {
             tokio::spawn(async move {
                 let mut taken = 0_u32;

@@ -64,10 +64,7 @@ async fn table(disk: &str, plan: &Plan, shim: Option<&Path>) -> anyhow::Result<S
     for scheme in SCHEMES {
         takers.push(team.clients(scheme, 1).await?.pop().context("one client was asked for")?);
     }
-    let mut crowds = Vec::new();
-    for count in CROWDS {
-        crowds.push(team.clients(Scheme::Resident, count).await?);
-    }
+    let mut crowd = team.clients(Scheme::Resident, CROWDS.into_iter().max().unwrap_or(1)).await?;
     takers.first_mut().context("two schemes")?.take().await?;
     let record_len = newest_record_len(&organisation.store())?;
     let floor_folder = organisation.root().join("floors");
@@ -81,8 +78,8 @@ async fn table(disk: &str, plan: &Plan, shim: Option<&Path>) -> anyhow::Result<S
     for round in 0..=plan.rounds {
         let keep = round > 0;
         one_round(plan, &mut floors, record_len, &mut takers, &mut rounds, keep).await?;
-        for (crowd, figures) in crowds.iter_mut().zip(&mut rounds.crowds) {
-            figures.push(releases_per_s(crowd, plan.crowd).await?);
+        for (count, figures) in CROWDS.into_iter().zip(&mut rounds.crowds) {
+            figures.push(releases_per_s(&mut crowd, count, plan.crowd).await?);
         }
         let before = cpu_ms(pid)?;
         rounds.login.push(team.logins(plan.logins).await?);
