@@ -66,7 +66,8 @@ fn main() -> ExitCode {
         tracing::warn!("memory is not locked: set LimitMEMLOCK=infinity, or turn swap off");
     }
     let outcome = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        // One is enough for what is done between token and store, and a second only wakes up in vain at every frame.
+        .worker_threads(1)
         .enable_all()
         .build()
         .context("the runtime cannot start")

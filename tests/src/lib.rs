@@ -2,6 +2,7 @@
 //! private folder that goes away with the test. Nothing is simulated.
 
 pub mod agent;
+pub mod bench;
 pub mod disk;
 pub mod organisation;
 pub mod people;

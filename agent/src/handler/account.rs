@@ -214,9 +214,10 @@ async fn stage(
             copy: BASE64.encode(copy),
         })
     };
-    let newest = view.vault_keys.values().rfind(|row| row.key.vault == vault);
-    let key =
-        newest.map(|row| row.key.clone()).ok_or_else(|| Failure::new(ErrorKind::Internal, "This vault has no key."))?;
+    let key = view
+        .newest_vault_key(vault)
+        .map(|row| row.key.clone())
+        .ok_or_else(|| Failure::new(ErrorKind::Internal, "This vault has no key."))?;
     let sealed = agent.token(move |keystore| keystore.seal(&key, &context, &seed)).await?;
     Ok(Staged { seed: SealedSeedRow { account: account.id, vault, sealed }, account, recovery })
 }

@@ -1,5 +1,7 @@
 //! `audit.*`.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use strongroom_proto::audit::record::Record;
@@ -35,7 +37,7 @@ async fn find(
     vault: Option<&Slug>,
     operation: Operation,
     event: &'static str,
-) -> Result<(State, LogId, Scope, bool), Failure> {
+) -> Result<(Arc<State>, LogId, Scope, bool), Failure> {
     let view = agent.store.view();
     let now = agent.now();
     let Some(slug) = vault else {

@@ -17,7 +17,9 @@ use crate::keystore::{SealedSeed, SeedContext, VaultKey};
 use crate::otp::{Window, render, window_at};
 use crate::state::rows::Account;
 use crate::state::{LogId, State};
+use crate::store::Refused;
 use crate::store::durable::{Durable, SealedCode};
+use crate::store::sqlite::Store;
 
 /// A release that was not answered this long after its batch began is withheld: with several agents on one store it bounds
 /// how late a code can follow a revocation.
@@ -64,33 +66,42 @@ impl Source {
         Some(Self { context: account.seed_context(view.org_id()), account, sealed, key })
     }
 
-    /// Computes the code for a moving factor, sealed until its record is durable.
-    async fn compute(&self, agent: &Agent, moving_factor: u64) -> Result<SealedCode, Failure> {
+    /// Computes the code for a moving factor, sealed until its record is durable, and does what comes `next` on the
+    /// token's thread: a detour over the runtime would cost as much as the token.
+    async fn compute<N: Send + 'static>(
+        &self,
+        agent: &Agent,
+        moving_factor: u64,
+        next: impl FnOnce() -> N + Send + 'static,
+    ) -> Result<(SealedCode, N), Failure> {
         let (key, context, sealed) = (self.key.clone(), self.context.clone(), self.sealed.clone());
-        let mac = agent.token(move |keystore| keystore.otp_mac(&key, &context, &sealed, moving_factor)).await?;
-        let code = render(&mac, self.account.kind, self.account.digits)
-            .map_err(|_| Failure::new(ErrorKind::Internal, "The account's parameters are out of range."))?;
-        Ok(SealedCode::new(self.account.id, moving_factor, code))
+        let (account, kind, digits) = (self.account.id, self.account.kind, self.account.digits);
+        let computed = agent.token(move |keystore| {
+            let mac = keystore.otp_mac(&key, &context, &sealed, moving_factor)?;
+            Ok(render(&mac, kind, digits).map(|code| (SealedCode::new(account, moving_factor, code), next())))
+        });
+        computed.await?.map_err(out_of_range)
     }
 }
 
 async fn time_based(agent: &Agent, caller: &Caller, params: Release, source: Source) -> Result<Released, Failure> {
     let window = wait_for_window(agent, &source.account, params.min_remaining_s).await?;
-    let sealed = match source.compute(agent, window.counter).await {
-        Ok(sealed) => sealed,
+    let computed = Computed { account: source.account.id, revision: source.account.revision, step: window.counter };
+    let address = params.account.clone();
+    let approval = Approval::new(agent, caller, params, Some(computed), Some(&source.account));
+    let (sealed, submitted) = match source.compute(agent, window.counter, || approval.submit()).await {
+        Ok(computed) => computed,
         Err(failure) => {
             record_failure(agent, caller, &source.account, failure.kind).await;
             return Err(failure);
         }
     };
-    let computed = Computed { account: source.account.id, revision: source.account.revision, step: window.counter };
-    let address = params.account.clone();
-    let durable = approve(agent, caller, params, Some(computed), Some(&source.account)).await?;
+    let durable = approved(agent, caller, Some(&source.account), submitted).await?;
     let code = sealed.open(&durable).ok_or_else(mismatch)?;
     let now = agent.now();
     let (valid_from, valid_until) = bounds(&window)?;
     let view = agent.store.view();
-    let (approved, receipt) = durable.into_parts();
+    let (release, receipt) = durable.into_parts();
     Ok(Released {
         account: address,
         kind: source.account.kind,
@@ -100,7 +111,7 @@ async fn time_based(agent: &Agent, caller: &Caller, params: Release, source: Sou
         valid_until: Some(valid_until),
         remaining_ms: Some(u64::try_from(valid_until.duration_since(now).as_millis()).unwrap_or(0)),
         counter: None,
-        window_taken_by: taken_by(&view, &approved),
+        window_taken_by: taken_by(&view, &release),
         receipt,
     })
 }
@@ -112,12 +123,14 @@ async fn counter_based(
     source: Option<Source>,
 ) -> Result<Released, Failure> {
     let address = params.account.clone();
-    let durable = approve(agent, caller, params, None, source.as_ref().map(|source| &source.account)).await?;
+    let account = source.as_ref().map(|source| &source.account);
+    let submitted = Approval::new(agent, caller, params, None, account).submit();
+    let durable = approved(agent, caller, account, submitted).await?;
     // Approved although the look before saw no right: a grant came in between. The counter is spent, which is harmless.
     let source = source.ok_or_else(|| Failure::new(ErrorKind::Conflict, "Your access changed just now; try again."))?;
     let counter = durable.value().moving_factor;
-    let sealed = match source.compute(agent, counter).await {
-        Ok(sealed) => sealed,
+    let sealed = match source.compute(agent, counter, || ()).await {
+        Ok((sealed, ())) => sealed,
         Err(failure) => {
             withhold(agent, caller, &source.account, durable.receipt(), "code.failed", failure.kind).await;
             return Err(failure);
@@ -139,28 +152,57 @@ async fn counter_based(
     })
 }
 
-/// Commits the release. A commit that took too long is withheld, and that is recorded too.
-async fn approve(
+/// A release that is ready to be committed.
+struct Approval {
+    store: Store,
+    caller: Caller,
+    wanted: Wanted,
+}
+
+/// A release on its way to the disk, since when, and how it ends.
+struct Submitted<F> {
+    begun: Instant,
+    durable: F,
+}
+
+impl Approval {
+    fn new(
+        agent: &Agent,
+        caller: &Caller,
+        params: Release,
+        computed: Option<Computed>,
+        account: Option<&Account>,
+    ) -> Self {
+        let view = agent.store.view();
+        let last = account.and_then(|account| view.heads.get(&LogId::Vault(account.vault)).map(|head| head.last_ts));
+        let behind = last.map_or(0, |last| last.duration_since(agent.now()).as_secs().max(0));
+        let wanted = Wanted {
+            address: params.account,
+            reason: params.reason.filter(|reason| !reason.is_empty()),
+            ticket: params.ticket.filter(|ticket| !ticket.is_empty()),
+            computed,
+            clock_behind_s: u64::try_from(behind).unwrap_or(0),
+        };
+        Self { store: agent.store.clone(), caller: caller.clone(), wanted }
+    }
+
+    /// Queues the commit.
+    fn submit(self) -> Submitted<impl Future<Output = Result<Durable<Approved>, Refused>> + Send> {
+        let Self { store, caller, wanted } = self;
+        let begun = Instant::now();
+        Submitted { begun, durable: store.submit(move |tx| command::release(tx, &caller, &wanted)) }
+    }
+}
+
+/// Waits for the commit. One that took too long is withheld, and that is recorded too.
+async fn approved(
     agent: &Agent,
     caller: &Caller,
-    params: Release,
-    computed: Option<Computed>,
     account: Option<&Account>,
+    submitted: Submitted<impl Future<Output = Result<Durable<Approved>, Refused>> + Send>,
 ) -> Result<Durable<Approved>, Failure> {
-    let last =
-        account.and_then(|account| agent.store.view().heads.get(&LogId::Vault(account.vault)).map(|head| head.last_ts));
-    let behind = last.map_or(0, |last| last.duration_since(agent.now()).as_secs().max(0));
-    let wanted = Wanted {
-        address: params.account,
-        reason: params.reason.filter(|reason| !reason.is_empty()),
-        ticket: params.ticket.filter(|ticket| !ticket.is_empty()),
-        computed,
-        clock_behind_s: u64::try_from(behind).unwrap_or(0),
-    };
-    let begun = Instant::now();
-    let by = caller.clone();
-    let durable = agent.store.submit(move |tx| command::release(tx, &by, &wanted)).await?;
-    if begun.elapsed() > RELEASE_LIMIT
+    let durable = submitted.durable.await?;
+    if submitted.begun.elapsed() > RELEASE_LIMIT
         && let Some(account) = account
     {
         withhold(agent, caller, account, durable.receipt(), "code.withheld", ErrorKind::StoreUnavailable).await;

@@ -5,7 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,10 @@ impl Default for LaneConfig {
 }
 
 type Job = Box<dyn FnOnce(&dyn Keystore) + Send>;
+
+/// How long a thread looks out for the next call before it sleeps: to be woken on a processor that sleeps too takes as long
+/// as a call.
+const LINGER: Duration = Duration::from_micros(200);
 
 /// The lane. Dropping it makes no further calls and waits for the running ones: a module whose threads are still at work
 /// while the process exits corrupts memory (seen with SoftHSM). A hung call is waited for `hung_after`, then abandoned.
@@ -150,8 +154,8 @@ fn work(thread: usize, keystore: &dyn Keystore, jobs: &Mutex<Receiver<Job>>, wat
     let Some(started_us) = watch.started_us.get(thread) else { return };
     loop {
         // One thread waits in the queue, the others for this lock.
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = job else { return };
+        let job = next(&jobs.lock().unwrap_or_else(PoisonError::into_inner));
+        let Some(job) = job else { return };
         if watch.closing.load(Ordering::Relaxed) {
             return;
         }
@@ -161,6 +165,19 @@ fn work(thread: usize, keystore: &dyn Keystore, jobs: &Mutex<Receiver<Job>>, wat
         }
         started_us.store(0, Ordering::Relaxed);
     }
+}
+
+/// The next job; `None` once the lane is gone.
+fn next(jobs: &Receiver<Job>) -> Option<Job> {
+    let begun = Instant::now();
+    while begun.elapsed() < LINGER {
+        match jobs.try_recv() {
+            Ok(job) => return Some(job),
+            Err(TryRecvError::Disconnected) => return None,
+            Err(TryRecvError::Empty) => std::thread::yield_now(),
+        }
+    }
+    jobs.recv().ok()
 }
 
 #[cfg(test)]

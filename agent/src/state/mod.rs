@@ -174,6 +174,12 @@ impl State {
             .filter_map(|(_, id)| self.accounts.get(id))
     }
 
+    /// The vault key that new seeds are sealed under.
+    #[must_use]
+    pub fn newest_vault_key(&self, vault: VaultId) -> Option<&VaultKeyRow> {
+        self.vault_keys.range((vault, 0)..=(vault, u32::MAX)).next_back().map(|(_, row)| row)
+    }
+
     /// The grants of an identity in a vault that have not been ended. They may lie in the future or have run out.
     pub fn grants_in(&self, identity: IdentityId, vault: VaultId) -> impl Iterator<Item = &Grant> {
         let first = (identity, vault, GrantId::from_uuid(uuid::Uuid::nil()));

@@ -116,7 +116,7 @@ impl Sealer {
         self.mac(&[b"head", &log.to_bytes(), frontier, state, last_ts.as_bytes()]).finalize().into_bytes().into()
     }
 
-    /// Encrypts a text that belongs to a place of a log: an opening of a record.
+    /// Encrypts a text that belongs to a place of a log: the openings of a record.
     ///
     /// # Errors
     /// [`StoreError::Encoding`] if there is no randomness.

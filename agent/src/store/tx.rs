@@ -13,6 +13,7 @@ use strongroom_proto::audit::record::{Actor, From, GrantRef, RECORD_VERSION, Rec
 use strongroom_proto::error::Failure;
 use strongroom_proto::ids::Instance;
 use strongroom_proto::method::Receipt;
+use zeroize::Zeroizing;
 
 use super::StoreError;
 use super::sealer::{Sealer, StoredRow};
@@ -98,8 +99,8 @@ pub struct Placed {
     pub record: String,
     /// Its leaf hash.
     pub leaf: Hash,
-    /// Encrypted openings.
-    pub openings: Vec<(String, Vec<u8>)>,
+    /// Its openings, encrypted together; `None` if it has none.
+    pub openings: Option<Vec<u8>>,
 }
 
 /// A change of a row.
@@ -228,9 +229,9 @@ impl<'a> Tx<'a> {
             getrandom::fill(&mut salt).map_err(|_| StoreError::Encoding("opening"))?;
             let opening = Opening::new(field, salt, &value);
             h.insert(field.to_owned(), opening.commitment().ok_or(StoreError::Encoding("opening"))?);
-            let plain = serde_json::to_vec(&opening).map_err(|_| StoreError::Encoding("opening"))?;
-            openings.push((field.to_owned(), self.sealer.seal_text(log, &opening_place(seq, field), &plain)?));
+            openings.push(opening);
         }
+        let openings = self.seal_openings(log, seq, &openings)?;
         let record = Record {
             actor: draft.actor,
             agent: self.instance,
@@ -253,6 +254,14 @@ impl<'a> Tx<'a> {
         self.state.heads.insert(log, Head { frontier, state, last_ts: now });
         self.records.push(Placed { log, seq, record, leaf, openings });
         Ok(Receipt { log: origin, seq, leaf: hex::encode(leaf) })
+    }
+
+    fn seal_openings(&self, log: LogId, seq: u64, openings: &[Opening]) -> Result<Option<Vec<u8>>, StoreError> {
+        if openings.is_empty() {
+            return Ok(None);
+        }
+        let plain = serde_json::to_vec(openings).map(Zeroizing::new).map_err(|_| StoreError::Encoding("opening"))?;
+        self.sealer.seal_text(log, &seq.to_be_bytes(), &plain).map(Some)
     }
 
     /// The origin of a log.
@@ -288,12 +297,6 @@ pub fn origin(state: &State, log: LogId) -> Origin {
         LogId::Org => Origin::org(state.org_id()),
         LogId::Vault(vault) => Origin::vault(state.org_id(), vault),
     }
-}
-
-/// Binds an opening to its place in the log.
-#[must_use]
-pub fn opening_place(seq: u64, field: &str) -> Vec<u8> {
-    [seq.to_be_bytes().as_slice(), field.as_bytes()].concat()
 }
 
 /// The state digest of a log: SHA-256 over kind, key, version and tag of its rows, in order, length-prefixed. It goes

@@ -32,7 +32,7 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 #[derive(Clone)]
 pub struct Store {
     queue: Arc<Queue>,
-    published: Arc<RwLock<State>>,
+    published: Arc<RwLock<Arc<State>>>,
     readers: Arc<Readers>,
 }
 
@@ -51,7 +51,7 @@ impl Store {
         let org = file.meta()?.org;
         let sealer = Arc::new(sealer);
         let state = load::load(&file.connection, &sealer, org, anchors)?;
-        let published = Arc::new(RwLock::new(state.clone()));
+        let published = Arc::new(RwLock::new(Arc::new(state.clone())));
         let readers = Arc::new(Readers::new(file.path.clone(), Arc::clone(&sealer)));
         let queue = Arc::new(Queue::new());
         let writer = Writer::new(file, sealer, instance, clock, state, Arc::clone(&published), Arc::clone(&queue));
@@ -64,8 +64,8 @@ impl Store {
 
     /// The state as of the last commit. For showing things and for preparing; never the basis of a release.
     #[must_use]
-    pub fn view(&self) -> State {
-        self.published.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    pub fn view(&self) -> Arc<State> {
+        Arc::clone(&self.published.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     /// The readers of records.
@@ -74,39 +74,49 @@ impl Store {
         &self.readers
     }
 
-    /// Runs a command and resolves once it is durable. The command may be run more than once; only the last run counts.
+    /// Queues a command at once, also before the future is polled; it resolves once the command is durable. The command
+    /// may be run more than once; only the last run counts.
     ///
     /// # Errors
     /// [`Refused::Denied`] with the command's own refusal, [`Refused::Store`] if nothing could be committed.
-    pub async fn submit<T, C>(&self, command: C) -> Result<Durable<T>, Refused>
+    pub fn submit<T, C>(&self, command: C) -> impl Future<Output = Result<Durable<T>, Refused>> + Send + use<T, C>
     where
         T: Send + 'static,
         C: FnMut(&mut Tx<'_>) -> Result<(T, Receipt), Refusal> + Send + 'static,
     {
-        self.enqueue(command, false).await
+        self.enqueue(command, false)
     }
 
     /// As [`Store::submit`], ahead of everything that waits: for what ends access.
     ///
     /// # Errors
     /// As [`Store::submit`].
-    pub async fn submit_urgent<T, C>(&self, command: C) -> Result<Durable<T>, Refused>
+    pub fn submit_urgent<T, C>(
+        &self,
+        command: C,
+    ) -> impl Future<Output = Result<Durable<T>, Refused>> + Send + use<T, C>
     where
         T: Send + 'static,
         C: FnMut(&mut Tx<'_>) -> Result<(T, Receipt), Refusal> + Send + 'static,
     {
-        self.enqueue(command, true).await
+        self.enqueue(command, true)
     }
 
-    async fn enqueue<T, C>(&self, command: C, urgent: bool) -> Result<Durable<T>, Refused>
+    fn enqueue<T, C>(
+        &self,
+        command: C,
+        urgent: bool,
+    ) -> impl Future<Output = Result<Durable<T>, Refused>> + Send + use<T, C>
     where
         T: Send + 'static,
         C: FnMut(&mut Tx<'_>) -> Result<(T, Receipt), Refusal> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let job = Box::new(Command { command, value: None, answer, urgent });
-        self.queue.push(job).map_err(Refused::Store)?;
-        answered.await.unwrap_or(Err(Refused::Store(StoreError::Closed)))
+        let queued = self.queue.push(Box::new(Command { command, value: None, answer, urgent }));
+        async move {
+            queued.map_err(Refused::Store)?;
+            answered.await.unwrap_or(Err(Refused::Store(StoreError::Closed)))
+        }
     }
 
     /// Keeps a signed checkpoint. It proves what the log already says, so it is no record of its own.

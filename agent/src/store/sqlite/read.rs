@@ -11,7 +11,6 @@ use super::file::connect_reader;
 use crate::state::LogId;
 use crate::store::StoreError;
 use crate::store::sealer::Sealer;
-use crate::store::tx::opening_place;
 
 /// Idle connections that are kept.
 const IDLE_MAX: usize = 4;
@@ -56,11 +55,11 @@ impl Readers {
         self.with(|connection| {
             let (sql, place) = match page {
                 Page::From(seq) => (
-                    "SELECT seq, record FROM audit WHERE log = ?1 AND seq >= ?2 AND record IS NOT NULL ORDER BY seq LIMIT ?3",
+                    "SELECT seq, record, openings FROM audit WHERE log = ?1 AND seq >= ?2 AND record IS NOT NULL ORDER BY seq LIMIT ?3",
                     seq,
                 ),
                 Page::Before(seq) => (
-                    "SELECT seq, record FROM audit WHERE log = ?1 AND seq < ?2 AND record IS NOT NULL ORDER BY seq DESC LIMIT ?3",
+                    "SELECT seq, record, openings FROM audit WHERE log = ?1 AND seq < ?2 AND record IS NOT NULL ORDER BY seq DESC LIMIT ?3",
                     seq,
                 ),
             };
@@ -70,19 +69,13 @@ impl Readers {
             let mut records = Vec::new();
             while let Some(row) = rows.next()? {
                 let seq = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
-                records.push(StoredRecord { seq, record: row.get(1)?, openings: Vec::new() });
-            }
-            let mut beside =
-                connection.prepare_cached("SELECT field, value FROM opening WHERE log = ?1 AND seq = ?2 ORDER BY field")?;
-            for record in &mut records {
-                let seq = i64::try_from(record.seq).unwrap_or(i64::MAX);
-                let mut rows = beside.query(params![log.to_bytes(), seq])?;
-                while let Some(row) = rows.next()? {
-                    let (field, value): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
-                    // An opening that does not open is withheld; the commitment in the record shows that it is missing.
-                    let plain = self.sealer.open_text(log, &opening_place(record.seq, &field), &value);
-                    record.openings.extend(plain.and_then(|plain| serde_json::from_slice(&plain).ok()));
-                }
+                let sealed: Option<Vec<u8>> = row.get(2)?;
+                // Openings that do not open are withheld; the commitments in the record show that they are missing.
+                let openings = sealed
+                    .and_then(|sealed| self.sealer.open_text(log, &seq.to_be_bytes(), &sealed))
+                    .and_then(|plain| serde_json::from_slice(&plain).ok())
+                    .unwrap_or_default();
+                records.push(StoredRecord { seq, record: row.get(1)?, openings });
             }
             Ok(records)
         })

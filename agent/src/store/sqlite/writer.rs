@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use jiff::{Timestamp, TimestampRound, Unit};
 use rusqlite::{Connection, ErrorCode, params};
@@ -21,6 +22,9 @@ use crate::store::tx::{Change, Placed, Refusal, Tx};
 const BATCH_LEN_MAX: usize = 256;
 /// Most commands that wait; beyond it callers are told that the store is busy.
 const QUEUE_LEN_MAX: usize = 1024;
+/// How long the writer looks out for work before it sleeps: to be woken on a processor that sleeps too takes as long as a
+/// commit.
+const LINGER: Duration = Duration::from_micros(200);
 
 /// How a job ended.
 pub(super) enum End {
@@ -121,6 +125,7 @@ impl Queue {
 
     /// Waits for work. `None` when the queue is closed and empty.
     fn take(&self) -> Option<Batch> {
+        let begun = Instant::now();
         let mut waiting = self.waiting();
         loop {
             if !waiting.jobs.is_empty() || !waiting.notes.is_empty() {
@@ -132,7 +137,13 @@ impl Queue {
                 waiting.closed = true;
                 return None;
             }
-            waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            if begun.elapsed() < LINGER {
+                drop(waiting);
+                std::thread::yield_now();
+                waiting = self.waiting();
+            } else {
+                waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            }
         }
     }
 }
@@ -144,7 +155,7 @@ pub(super) struct Writer {
     instance: Instance,
     clock: Clock,
     state: State,
-    published: Arc<RwLock<State>>,
+    published: Arc<RwLock<Arc<State>>>,
     queue: Arc<Queue>,
     failures: u32,
 }
@@ -156,7 +167,7 @@ impl Writer {
         instance: Instance,
         clock: Clock,
         state: State,
-        published: Arc<RwLock<State>>,
+        published: Arc<RwLock<Arc<State>>>,
         queue: Arc<Queue>,
     ) -> Self {
         Self { file, sealer, instance, clock, state, published, queue, failures: 0 }
@@ -257,7 +268,10 @@ impl Writer {
             return Some((jobs, error));
         }
         self.state = state;
-        *self.published.write().unwrap_or_else(PoisonError::into_inner) = self.state.clone();
+        let published = Arc::new(self.state.clone());
+        // The old state is let go after the lock.
+        let _before =
+            std::mem::replace(&mut *self.published.write().unwrap_or_else(PoisonError::into_inner), published);
         for (job, end) in jobs.into_iter().zip(ends) {
             job.settle(end);
         }
@@ -338,17 +352,12 @@ fn write(
                 }
             }
         }
-        let mut append =
-            transaction.prepare_cached("INSERT INTO audit (log, seq, record, leaf) VALUES (?1, ?2, ?3, ?4)")?;
-        let mut beside =
-            transaction.prepare_cached("INSERT INTO opening (log, seq, field, value) VALUES (?1, ?2, ?3, ?4)")?;
+        let mut append = transaction
+            .prepare_cached("INSERT INTO audit (log, seq, record, leaf, openings) VALUES (?1, ?2, ?3, ?4, ?5)")?;
         let mut dirty = BTreeSet::new();
         for record in records {
             let log = record.log.to_bytes();
-            append.execute(params![log, integer(record.seq), record.record, record.leaf])?;
-            for (field, value) in &record.openings {
-                beside.execute(params![log, integer(record.seq), field, value])?;
-            }
+            append.execute(params![log, integer(record.seq), record.record, record.leaf, record.openings])?;
             dirty.insert(record.log);
         }
         let mut advance = transaction.prepare_cached(

@@ -25,21 +25,16 @@ CREATE TABLE log_head (
     tag      BLOB NOT NULL CHECK (length(tag) = 32)
 ) STRICT, WITHOUT ROWID;
 
--- Clustered by log and place: the last hundred of a vault, and its whole export, are read in one piece.
+-- Clustered by log and place: the last hundred of a vault, and its whole export, are read in one piece. The openings of a
+-- record are encrypted together and stand in its row, so that an append touches one page; to erase one of them, the rest
+-- is encrypted anew.
 CREATE TABLE audit (
-    log    BLOB    NOT NULL CHECK (length(log) = 16),
-    seq    INTEGER NOT NULL CHECK (seq >= 0),
-    record TEXT,
-    leaf   BLOB    NOT NULL CHECK (length(leaf) = 32),
+    log      BLOB    NOT NULL CHECK (length(log) = 16),
+    seq      INTEGER NOT NULL CHECK (seq >= 0),
+    record   TEXT,
+    leaf     BLOB    NOT NULL CHECK (length(leaf) = 32),
+    openings BLOB,
     PRIMARY KEY (log, seq)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE opening (
-    log   BLOB    NOT NULL CHECK (length(log) = 16),
-    seq   INTEGER NOT NULL CHECK (seq >= 0),
-    field TEXT    NOT NULL,
-    value BLOB    NOT NULL,
-    PRIMARY KEY (log, seq, field)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE checkpoint (

@@ -1,0 +1,67 @@
+//! The benchmark: floors of the token and the disk, and a real agent over its real socket, measured in turns within one
+//! run, because machines change their pace from minute to minute. It measures and judges nothing.
+
+mod clients;
+mod disk;
+mod figures;
+mod floors;
+mod measure;
+mod scale;
+
+use std::io::Write as _;
+use std::process::Command;
+
+use anyhow::{Context as _, bail, ensure};
+
+/// What was asked for on the command line.
+#[derive(Clone, Copy, Debug, Default)]
+struct Options {
+    /// Few and short rounds: shows that it runs, not how fast.
+    quick: bool,
+    /// A large organisation instead of the usual table.
+    scale: bool,
+}
+
+/// Runs the benchmark, or the child process that measures the floors.
+///
+/// # Errors
+/// If something could not be set up or the agent refused a call. A slow figure is no error.
+pub fn main(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
+    let mut options = Options::default();
+    for argument in arguments {
+        match argument.as_str() {
+            floors::CHILD => return floors::serve(),
+            "--quick" => options.quick = true,
+            "--scale" => options.scale = true,
+            other => bail!("{other} is not known: --quick, --scale"),
+        }
+    }
+    if !options.quick {
+        build_agent()?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if options.scale {
+        runtime.block_on(scale::run(options.quick))
+    } else {
+        runtime.block_on(measure::run(options.quick))
+    }
+}
+
+/// The agent is another package's program, so running this one does not build it. Naming both packages keeps the
+/// features, and with them the compiled dependencies, the same.
+fn build_agent() -> anyhow::Result<()> {
+    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    build.args(["build", "--quiet", "-p", "strongroom-tests", "-p", "strongroom-agent", "--bin", "strongroom-agent"]);
+    if !cfg!(debug_assertions) {
+        build.arg("--release");
+    }
+    build.current_dir(crate::agent::repository(""));
+    ensure!(build.status().context("cargo is needed to build the agent")?.success(), "the agent could not be built");
+    Ok(())
+}
+
+fn say(text: &str) {
+    let mut out = std::io::stdout();
+    // Whoever reads may have gone: then there is nobody left to tell.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+}

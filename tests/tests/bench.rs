@@ -1,0 +1,25 @@
+//! The benchmark runs: what it measures is for people to judge.
+
+use std::process::Command;
+
+use strongroom_tests::tools;
+
+fn bench(arguments: &[&str]) -> String {
+    let output = tools::output(Command::new(tools::program("bench")).args(arguments));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_table_has_both_floors_both_schemes_and_both_disks() {
+    let table = bench(&["--quick"]);
+    for line in ["one resident operation", "one derived operation", "one durable append", "64 clients", "agent's CPU"] {
+        assert_eq!(table.matches(line).count(), 2, "{line}: {table}");
+    }
+    assert!(!table.contains("NaN"), "{table}");
+}
+
+#[test]
+fn a_large_organisation_is_measured_too() {
+    assert!(bench(&["--quick", "--scale"]).contains("releases from each vault"));
+}
