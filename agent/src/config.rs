@@ -24,6 +24,9 @@ pub struct Config {
     /// Where the store and the anchors are; a private folder of the agent's user.
     #[serde(default = "default_data_dir")]
     pub data_dir: PathBuf,
+    /// The anchors' file; `data_dir/anchors` when absent. Better on another disk or mount than the store.
+    #[serde(default)]
+    pub anchors: Option<PathBuf>,
     /// The socket's path.
     #[serde(default = "default_socket")]
     pub socket: PathBuf,
@@ -145,6 +148,16 @@ pub enum ConfigError {
         /// What does not fit.
         message: String,
     },
+    /// A value is too small.
+    #[error("{path}: {key} must be at least {least}")]
+    Value {
+        /// Which file.
+        path: String,
+        /// Which key.
+        key: &'static str,
+        /// Its least value.
+        least: u64,
+    },
 }
 
 impl Config {
@@ -167,11 +180,30 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Line`].
     pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|error| {
+        let config: Self = toml::from_str(text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start);
             let line = text.get(..start).unwrap_or_default().matches('\n').count() + 1;
             ConfigError::Line { path: name.to_owned(), line, message: error.message().to_owned() }
-        })
+        })?;
+        config.check(name)?;
+        Ok(config)
+    }
+
+    /// Refuses values that would make the agent useless in ways that are hard to see later.
+    fn check(&self, name: &str) -> Result<(), ConfigError> {
+        let least = [
+            ("interval_s", self.checkpoint.interval_s, 1),
+            ("records", self.checkpoint.records, 1),
+            ("connections", self.limits.connections as u64, 1),
+            ("connections_per_uid", self.limits.connections_per_uid as u64, 1),
+            ("login_deadline_s", self.limits.login_deadline_s, 1),
+            // Below it a release that waits for a fresh window could never be answered.
+            ("call_deadline_s", self.limits.call_deadline_s, 30),
+        ];
+        match least.into_iter().find(|(_, value, least)| value < least) {
+            Some((key, _, least)) => Err(ConfigError::Value { path: name.to_owned(), key, least }),
+            None => Ok(()),
+        }
     }
 
     /// The store's file.
@@ -183,7 +215,7 @@ impl Config {
     /// The anchors' file.
     #[must_use]
     pub fn anchor_path(&self) -> PathBuf {
-        self.data_dir.join("anchors")
+        self.anchors.clone().unwrap_or_else(|| self.data_dir.join("anchors"))
     }
 
     /// The token as the keystore wants it.
@@ -229,6 +261,7 @@ mod tests {
         assert_eq!(example, bare);
         for key in [
             "data_dir",
+            "anchors",
             "socket",
             "default_scheme",
             "pin",

@@ -126,9 +126,7 @@ async fn watch_token(agent: Arc<Agent>, stop: CancellationToken) {
             () = tokio::time::sleep(HEALTH_EVERY) => {}
             () = agent.token_trouble.notified() => {}
         }
-        if let Err(error) = agent.proof.renew_if_due((agent.clock)()) {
-            tracing::warn!(%error, "the endorsement was not renewed");
-        }
+        renew_endorsement(&agent, deadline).await;
         let mut pause = REOPEN_PAUSES.0;
         loop {
             let health = agent.lane.run(deadline, |keystore| keystore.health()).await;
@@ -153,6 +151,17 @@ async fn watch_token(agent: Arc<Agent>, stop: CancellationToken) {
                 tracing::error!(%error, "the token could not be reopened");
             }
         }
+    }
+}
+
+/// Renews the endorsement off the runtime: it asks the token, which may hang.
+async fn renew_endorsement(agent: &Arc<Agent>, deadline: Duration) {
+    let renewing = Arc::clone(agent);
+    let renewal = tokio::task::spawn_blocking(move || renewing.proof.renew_if_due((renewing.clock)()));
+    match tokio::time::timeout(deadline, renewal).await {
+        Ok(Ok(Ok(_))) => {}
+        Ok(Ok(Err(error))) => tracing::warn!(%error, "the endorsement was not renewed"),
+        Ok(Err(_)) | Err(_) => tracing::warn!("the endorsement was not renewed: the token does not answer"),
     }
 }
 

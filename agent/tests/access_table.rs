@@ -37,6 +37,7 @@ fn facts(roles: &[OrgRole], grants: Vec<GrantFact>) -> Facts {
         assurance: Assurance::SoftwareKey,
         grants,
         vault: Some(VaultFacts { min_assurance: Assurance::SoftwareKey, frozen: false }),
+        sealed: false,
     }
 }
 
@@ -57,6 +58,8 @@ fn situations() -> Vec<(&'static str, Facts)> {
         ("viewer from tomorrow", facts(&[], vec![coming])),
         ("viewer, vault frozen", Facts { vault: frozen, ..facts(&[], viewer()) }),
         ("viewer, login too weak", Facts { vault: strict, ..facts(&[], viewer()) }),
+        ("nobody here, vault sealed", Facts { sealed: true, ..facts(&[], vec![]) }),
+        ("viewer, vault sealed", Facts { sealed: true, ..facts(&[], viewer()) }),
         ("viewer, suspended", Facts { status: IdentityStatus::Suspended, ..facts(&[], viewer()) }),
         ("viewer, revoked", Facts { status: IdentityStatus::Revoked, ..facts(&[], viewer()) }),
         ("viewer, key removed", Facts { key_active: false, ..facts(&[], viewer()) }),
@@ -133,6 +136,7 @@ fn outcome(facts: &Facts, operation: Operation) -> String {
                 Denial::NeedsAssurance(_) => "stronger login",
                 Denial::Frozen => "frozen",
                 Denial::Ended => "session over",
+                Denial::Sealed => "store does not match its log",
             };
             format!("{:<15} {why}", denial.failure().kind)
         }

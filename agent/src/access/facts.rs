@@ -6,8 +6,8 @@ use strongroom_proto::ids::{AccountId, GrantId, IdentityId, VaultId};
 use strongroom_proto::words::{Assurance, IdentityStatus, VaultRole};
 
 use super::{Facts, Scope, Terms, VaultFacts};
-use crate::state::State;
 use crate::state::rows::{Grant, Row as _};
+use crate::state::{LogId, State};
 
 /// A grant as far as decisions need it.
 #[derive(Clone, Debug)]
@@ -71,18 +71,21 @@ pub fn org_facts(state: &State, identity: IdentityId, key: &str, assurance: Assu
         assurance,
         grants: Vec::new(),
         vault: None,
+        sealed: state.sealed.contains_key(&LogId::Org),
     }
 }
 
 /// The facts for an operation in a vault.
 #[must_use]
 pub fn facts(state: &State, identity: IdentityId, key: &str, assurance: Assurance, vault: VaultId) -> Facts {
+    let org = org_facts(state, identity, key, assurance);
     Facts {
+        sealed: org.sealed || state.sealed.contains_key(&LogId::Vault(vault)),
         grants: state.grants_in(identity, vault).map(|grant| GrantFact::of(state, grant)).collect(),
         vault: state
             .policies
             .get(&vault)
             .map(|policy| VaultFacts { min_assurance: policy.min_assurance, frozen: policy.frozen }),
-        ..org_facts(state, identity, key, assurance)
+        ..org
     }
 }

@@ -26,6 +26,8 @@ pub struct Facts {
     pub grants: Vec<GrantFact>,
     /// The vault's rules; absent for operations on the organisation.
     pub vault: Option<VaultFacts>,
+    /// True if the rows or records in question did not match when the store was opened: then no grant is believed.
+    pub sealed: bool,
 }
 
 /// A vault's rules as far as decisions need them.
@@ -155,6 +157,8 @@ pub enum Denial {
     Frozen,
     /// The caller's identity or key is not active any more.
     Ended,
+    /// The store does not match its log there.
+    Sealed,
 }
 
 impl Denial {
@@ -173,6 +177,10 @@ impl Denial {
                 format!("This vault gives codes only after a login with {needed}."),
             ),
             Self::Frozen => Failure::new(ErrorKind::Frozen, "This vault is frozen: no codes until an admin thaws it."),
+            Self::Sealed => Failure::new(
+                ErrorKind::AuditUnavailable,
+                "The store does not match its audit log here: nothing is done until an operator has looked.",
+            ),
             Self::Ended => Failure::new(ErrorKind::Unauthenticated, "This session has ended."),
         }
     }
@@ -185,6 +193,11 @@ impl Denial {
 pub fn decide(facts: &Facts, operation: Operation, now: Timestamp) -> Result<Terms, Denial> {
     if facts.status != IdentityStatus::Active || !facts.key_active {
         return Err(Denial::Ended);
+    }
+    if facts.sealed {
+        // An old row put back must not open so much as a name; who had no business there learns nothing either.
+        let stranger = facts.vault.is_some() && facts.grants.is_empty() && facts.roles.is_empty();
+        return Err(if stranger { Denial::Hidden } else { Denial::Sealed });
     }
     let admin = facts.roles.contains(&OrgRole::Admin);
     let org_auditor = facts.roles.contains(&OrgRole::Auditor);

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::anchor::{Anchor, AnchorError, Anchors};
 use crate::keystore::{KeystoreError, Lane};
-use crate::state::LogId;
+use crate::state::{LogId, State};
 use crate::store::StoreError;
 use crate::store::sqlite::Store;
 use crate::store::tx::origin;
@@ -35,6 +35,12 @@ pub enum CheckpointError {
     /// There is no such log.
     #[error("there is no such log")]
     NoLog,
+    /// The log did not match when the store was opened: signing it would vouch for a forgery.
+    #[error("the log does not match: {0}")]
+    Sealed(String),
+    /// The anchors could not be written: the task ended abnormally.
+    #[error("the anchors could not be written")]
+    Task(#[from] tokio::task::JoinError),
     /// The log does not match the anchor: signing would fork it.
     #[error("the log {0} falls short of its anchor: an older store was put back")]
     Forked(String),
@@ -91,6 +97,7 @@ impl Checkpointer {
     pub async fn sign(&self, log: LogId) -> Result<Signed, CheckpointError> {
         let mut signed = self.signed.lock().await;
         let view = self.store.view();
+        check_sealed(&view, log)?;
         let head = view.heads.get(&log).ok_or(CheckpointError::NoLog)?;
         let size = head.frontier.size();
         if let Some(newest) = signed.newest.get(&log).filter(|newest| newest.size == size) {
@@ -104,7 +111,7 @@ impl Checkpointer {
         {
             return Err(CheckpointError::Forked(name));
         }
-        signed.anchors.advance([(name, anchor)])?;
+        advance(&mut signed.anchors, vec![(name, anchor)]).await?;
         let digest = checkpoint.digest();
         let raw = self.lane.run(SIGN_DEADLINE, move |keystore| keystore.sign(&digest)).await?;
         let note = checkpoint.to_note(&self.key, &der_from_raw(&raw));
@@ -114,11 +121,28 @@ impl Checkpointer {
         Ok(made)
     }
 
+    /// Moves the anchors of logs up to what is committed, without a signature.
+    ///
+    /// # Errors
+    /// [`CheckpointError`].
+    pub async fn anchor(&self, logs: Vec<LogId>) -> Result<(), CheckpointError> {
+        let mut signed = self.signed.lock().await;
+        let view = self.store.view();
+        let mut moved = Vec::new();
+        for log in logs {
+            if let (Ok(()), Some(head)) = (check_sealed(&view, log), view.heads.get(&log)) {
+                let anchor = Anchor { size: head.frontier.size(), root: head.frontier.root() };
+                moved.push((origin(&view, log).to_string(), anchor));
+            }
+        }
+        advance(&mut signed.anchors, moved).await
+    }
+
     /// Signs every log that has grown since its last signature by at least `records`.
     pub async fn sign_grown(&self, records: u64) {
         let view = self.store.view();
         for (log, head) in &view.heads {
-            if view.sealed.contains_key(log) {
+            if check_sealed(&view, *log).is_err() {
                 continue;
             }
             let before = {
@@ -152,4 +176,27 @@ impl Checkpointer {
         }
         self.sign_grown(1).await;
     }
+}
+
+fn check_sealed(view: &State, log: LogId) -> Result<(), CheckpointError> {
+    match view.sealed.get(&LogId::Org).or_else(|| view.sealed.get(&log)) {
+        Some(flaw) => Err(CheckpointError::Sealed(flaw.clone())),
+        None => Ok(()),
+    }
+}
+
+/// Writes and syncs off the runtime.
+async fn advance(anchors: &mut Anchors, moved: Vec<(String, Anchor)>) -> Result<(), CheckpointError> {
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let mut after = anchors.clone();
+    let (after, written) = tokio::task::spawn_blocking(move || {
+        let written = after.advance(moved);
+        (after, written)
+    })
+    .await?;
+    // Also kept if the file could not be written: what was about to be vouched for is never contradicted.
+    *anchors = after;
+    Ok(written?)
 }

@@ -34,7 +34,7 @@ pub fn import(
 ) -> Result<(Vec<AccountAddress>, Receipt), Refusal> {
     const EVENT: &str = "account.import";
     let log = LogId::Vault(vault);
-    let now = tx.time_in(log);
+    let now = tx.now;
     let terms = caller
         .may_in(&tx.state, vault, Operation::AccountImport, now)
         .map_err(|denial| caller.refused(&tx.state, denial, Some(vault), caller.draft(&tx.state, EVENT)))?;
@@ -83,7 +83,7 @@ pub fn remove(
     const EVENT: &str = "account.remove";
     let (vault, account) = find_account(tx, caller, EVENT, address)?;
     let log = LogId::Vault(vault.id);
-    let now = tx.time_in(log);
+    let now = tx.now;
     let draft = about_account(caller.draft(&tx.state, EVENT), &account).text("reason", reason);
     let terms = caller
         .may_in(&tx.state, vault.id, Operation::AccountRemove(account.id), now)

@@ -6,7 +6,7 @@ use strongroom_proto::ids::{AccountId, GrantId};
 use strongroom_proto::method::{Receipt, grant as wire};
 use strongroom_proto::words::{IdentityStatus, VaultRole};
 
-use super::{Caller, about_identity, find_vault};
+use super::{Caller, about_identity, find_vault, unconfirmed};
 use crate::access::Operation;
 use crate::state::LogId;
 use crate::state::rows::Grant;
@@ -20,8 +20,7 @@ pub fn give(tx: &mut Tx<'_>, caller: &Caller, id: GrantId, wanted: &wire::Give) 
     const EVENT: &str = "grant.give";
     let vault = find_vault(tx, caller, EVENT, &wanted.vault)?;
     let log = LogId::Vault(vault.id);
-    tx.time_in(LogId::Org);
-    let now = tx.time_in(log);
+    let now = tx.now;
     let holder = tx.state.identity(&wanted.identity).cloned();
     let own = holder.as_ref().is_some_and(|holder| holder.id == caller.identity());
     let operation = Operation::GrantGive { role: wanted.role, own };
@@ -32,6 +31,9 @@ pub fn give(tx: &mut Tx<'_>, caller: &Caller, id: GrantId, wanted: &wire::Give) 
     let terms = caller
         .may_in(&tx.state, vault.id, operation, now)
         .map_err(|denial| caller.refused(&tx.state, denial, Some(vault.id), draft.clone()))?;
+    if terms.grant.is_none() {
+        draft = unconfirmed(draft);
+    }
     let holder = holder.filter(|holder| holder.status != IdentityStatus::Revoked).ok_or_else(|| {
         Failure::new(ErrorKind::NotFound, format!("There is no active identity {}.", wanted.identity))
     })?;
@@ -81,7 +83,10 @@ fn accounts_of(
             Refusal::from(Failure::new(ErrorKind::NotFound, format!("There is no account {}/{slug}.", wanted.vault)))
         })
     });
-    found.collect::<Result<Vec<_>, _>>().map(Some)
+    let mut accounts = found.collect::<Result<Vec<_>, _>>()?;
+    accounts.sort_unstable();
+    accounts.dedup();
+    Ok(Some(accounts))
 }
 
 fn dated(draft: Draft, grant: &Grant) -> Draft {
@@ -106,9 +111,9 @@ pub fn end(tx: &mut Tx<'_>, caller: &Caller, id: GrantId, reason: Option<&str>) 
     const EVENT: &str = "grant.end";
     let grant =
         tx.state.grants.get(&id).cloned().ok_or_else(|| caller.nothing_there(&tx.state, EVENT, &id.to_string()))?;
-    let log = LogId::Vault(grant.vault);
-    let now = tx.time_in(log);
-    let own = grant.identity == caller.identity();
+    let now = tx.now;
+    // A grant that is not in force does not make its vault exist for its holder.
+    let own = grant.identity == caller.identity() && grant.in_force(now);
     let mut draft = caller.draft(&tx.state, EVENT).detail("role", grant.role.as_str()).maybe_text("reason", reason);
     if let Some(holder) = tx.state.identities.get(&grant.identity) {
         draft = about_identity(draft, holder);

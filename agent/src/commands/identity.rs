@@ -6,7 +6,7 @@ use strongroom_proto::method::Receipt;
 use strongroom_proto::words::{IdentityKind, IdentityStatus, OrgRole};
 
 use super::grant::end_now;
-use super::{Caller, about_identity};
+use super::{Caller, about_identity, unconfirmed};
 use crate::access::{Denial, Operation};
 use crate::state::LogId;
 use crate::state::rows::{Grant, Identity, IdentityNames, Key};
@@ -33,13 +33,13 @@ pub struct NewIdentity {
 /// The refusal; `conflict` if slug or key were ever used.
 pub fn enrol(tx: &mut Tx<'_>, caller: &Caller, new: &NewIdentity) -> Result<(IdentityId, Receipt), Refusal> {
     const EVENT: &str = "identity.enrol";
-    let now = tx.time_in(LogId::Org);
+    let now = tx.now;
     let draft = caller.draft(&tx.state, EVENT);
     let _terms = caller
         .may(&tx.state, Operation::IdentityEnrol, now)
         .map_err(|denial| caller.refused(&tx.state, denial, None, draft.clone()))?;
     check_new(tx, new)?;
-    let (identity, receipt) = place_identity(tx, new, draft)?;
+    let (identity, receipt) = place_identity(tx, new, unconfirmed(draft))?;
     Ok((identity, receipt))
 }
 
@@ -106,7 +106,7 @@ fn find(tx: &Tx<'_>, caller: &Caller, event: &'static str, slug: &Slug, allowed:
 /// The refusal; `conflict` if the key was ever enrolled.
 pub fn key_add(tx: &mut Tx<'_>, caller: &Caller, slug: &Slug, key: &Key) -> Result<((), Receipt), Refusal> {
     const EVENT: &str = "identity.key_add";
-    let now = tx.time_in(LogId::Org);
+    let now = tx.now;
     let identity = find(tx, caller, EVENT, slug, caller.holds(&tx.state, OrgRole::Admin))?;
     let own = identity.id == caller.identity();
     let mut draft = about_identity(caller.draft(&tx.state, EVENT), &identity);
@@ -119,7 +119,7 @@ pub fn key_add(tx: &mut Tx<'_>, caller: &Caller, slug: &Slug, key: &Key) -> Resu
     }
     check_key_unused(tx, &key.fingerprint)?;
     tx.put(Key { identity: identity.id, added_at: now, ..key.clone() })?;
-    let receipt = tx.append(LogId::Org, draft)?;
+    let receipt = tx.append(LogId::Org, unconfirmed(draft))?;
     Ok(((), receipt))
 }
 
@@ -129,7 +129,7 @@ pub fn key_add(tx: &mut Tx<'_>, caller: &Caller, slug: &Slug, key: &Key) -> Resu
 /// The refusal; `not_found` if it is no active key of theirs, `conflict` if it is the last.
 pub fn key_remove(tx: &mut Tx<'_>, caller: &Caller, slug: &Slug, fingerprint: &str) -> Result<((), Receipt), Refusal> {
     const EVENT: &str = "identity.key_remove";
-    let now = tx.time_in(LogId::Org);
+    let now = tx.now;
     let identity = find(tx, caller, EVENT, slug, caller.holds(&tx.state, OrgRole::Admin))?;
     let own = identity.id == caller.identity();
     let mut draft = about_identity(caller.draft(&tx.state, EVENT), &identity);
@@ -170,7 +170,7 @@ pub struct Ended {
 /// The refusal; `conflict` if it is revoked already, or would leave no admin.
 pub fn revoke(tx: &mut Tx<'_>, caller: &Caller, slug: &Slug, reason: &str) -> Result<(Ended, Receipt), Refusal> {
     const EVENT: &str = "identity.revoke";
-    let mut now = tx.time_in(LogId::Org);
+    let now = tx.now;
     let identity = find(tx, caller, EVENT, slug, caller.holds(&tx.state, OrgRole::Admin))?;
     let own = identity.id == caller.identity();
     let draft = about_identity(caller.draft(&tx.state, EVENT), &identity).text("reason", reason);
@@ -185,9 +185,6 @@ pub fn revoke(tx: &mut Tx<'_>, caller: &Caller, slug: &Slug, reason: &str) -> Re
     vaults.sort_unstable();
     vaults.dedup();
     let ended = Ended { identity: identity.id, grants: grants.len() as u64, vaults: vaults.len() as u64 };
-    for vault in &vaults {
-        now = tx.time_in(LogId::Vault(*vault));
-    }
     for grant in grants {
         // A vault that does not match its log stays sealed: its grant is dead anyway, since the identity is.
         if tx.state.sealed.contains_key(&LogId::Vault(grant.vault)) {

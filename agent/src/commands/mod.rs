@@ -184,6 +184,13 @@ pub fn check_some_text(field: &str, text: &str, len_max: usize) -> Result<(), Fa
     check_text(field, text, len_max)
 }
 
+/// Marks what an admin did to people alone. Until a second person has to confirm such changes, an auditor must be able to
+/// list them: with a key on a colleague, or an invented colleague, an admin could take codes under another name.
+#[must_use]
+pub fn unconfirmed(draft: Draft) -> Draft {
+    draft.detail("unconfirmed", 1)
+}
+
 /// Names an identity as a target, with its slug as an opening.
 #[must_use]
 pub fn about_identity(draft: Draft, identity: &crate::state::rows::Identity) -> Draft {

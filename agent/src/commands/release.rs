@@ -26,8 +26,6 @@ pub struct Wanted {
     pub ticket: Option<String>,
     /// The account and time step that the code was computed for; absent for HOTP, whose counter is drawn here.
     pub computed: Option<Computed>,
-    /// Seconds by which the wall clock stands behind the last record, if it does: the release says so.
-    pub clock_behind_s: u64,
 }
 
 /// What a time-based code was computed for, before the commit.
@@ -71,9 +69,7 @@ const EVENT: &str = "code.release";
 pub fn release(tx: &mut Tx<'_>, caller: &Caller, wanted: &Wanted) -> Result<(Approved, Receipt), Refusal> {
     let (vault, account) = find_account(tx, caller, EVENT, &wanted.address)?;
     let log = LogId::Vault(vault.id);
-    // Both logs: a revocation is recorded in the org log, and its time must not lie ahead of this release.
-    tx.time_in(LogId::Org);
-    let now = tx.time_in(log);
+    let now = tx.now;
     let draft = about_account(caller.draft(&tx.state, EVENT), &account);
     let terms = caller
         .may_in(&tx.state, vault.id, Operation::CodeRelease(account.id), now)
@@ -81,8 +77,10 @@ pub fn release(tx: &mut Tx<'_>, caller: &Caller, wanted: &Wanted) -> Result<(App
 
     let mut draft = draft.maybe_text("reason", wanted.reason.as_deref()).maybe_text("ticket", wanted.ticket.as_deref());
     draft.grant = terms.grant;
-    if wanted.clock_behind_s > 0 {
-        draft = draft.detail("clock_behind_s", wanted.clock_behind_s);
+    // Codes follow the wall clock: one that stands behind the log is suspect, and the release says so.
+    let behind_s = tx.clock_behind_s();
+    if behind_s > 0 {
+        draft = draft.detail("clock_behind_s", behind_s);
     }
     let (moving_factor, taken_by) = match (account.kind, wanted.computed) {
         (OtpKind::Hotp, None) => (reserve_counter(tx, &account)?, Vec::new()),

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use strongroom_proto::audit::record::{From, RecordOutcome};
+use strongroom_proto::audit::record::{Actor, From, RecordOutcome};
 use strongroom_proto::error::{ErrorKind, Failure};
 use strongroom_proto::ids::IdentityId;
 use strongroom_proto::method::Receipt;
 use strongroom_proto::words::{IdentityStatus, OrgRole};
 
 use super::Caller;
+use crate::access::Operation;
 use crate::state::LogId;
 use crate::state::rows::{Login, Org};
 use crate::store::tx::{Draft, Refusal, Tx};
@@ -20,7 +21,7 @@ use crate::store::tx::{Draft, Refusal, Tx};
 /// `unauthenticated` if the identity or key has ended.
 pub fn begin(tx: &mut Tx<'_>, caller: &Caller, counter: Option<u32>) -> Result<(bool, Receipt), Refusal> {
     const EVENT: &str = "session.login";
-    let now = tx.time_in(LogId::Org);
+    let now = tx.now;
     let facts = caller.org_facts(&tx.state);
     let mut draft = caller.draft(&tx.state, EVENT);
     if facts.status != IdentityStatus::Active || !facts.key_active {
@@ -34,7 +35,8 @@ pub fn begin(tx: &mut Tx<'_>, caller: &Caller, counter: Option<u32>) -> Result<(
     if let Some(counter) = counter {
         // A counter that falls back may mean a cloned key; many keys keep none (0), so it alarms and does not refuse.
         cloned = counters.get(&caller.actor.key).is_some_and(|seen| counter < *seen);
-        counters.insert(caller.actor.key.clone(), counter);
+        let highest = counters.entry(caller.actor.key.clone()).or_insert(counter);
+        *highest = counter.max(*highest);
         draft = draft.detail("counter", counter);
     }
     if cloned {
@@ -83,12 +85,28 @@ pub fn failed(tx: &mut Tx<'_>, from: &From, asked: &str, key: &str, reason: &str
     Ok(((), receipt))
 }
 
-/// Records the end of a session.
+/// Records the end of a session that ended by itself.
 ///
 /// # Errors
 /// Only if it cannot be written down.
 pub fn ended(tx: &mut Tx<'_>, caller: &Caller, cause: &str) -> Result<((), Receipt), Refusal> {
     let receipt = tx.append(LogId::Org, caller.draft(&tx.state, "session.end").detail("cause", cause))?;
+    Ok(((), receipt))
+}
+
+/// Records that somebody ended a session, their own or as an admin another's.
+///
+/// # Errors
+/// The refusal.
+pub fn end(tx: &mut Tx<'_>, caller: &Caller, ended: &Actor) -> Result<((), Receipt), Refusal> {
+    let own = ended.identity == caller.identity();
+    let cause = if own { "ended" } else { "ended by an admin" };
+    let mut draft = caller.draft(&tx.state, "session.end").detail("session", ended.session.to_string());
+    draft.target.identity = Some(ended.identity);
+    let _terms = caller
+        .may(&tx.state, Operation::SessionEnd { own }, tx.now)
+        .map_err(|denial| caller.refused(&tx.state, denial, None, draft.clone()))?;
+    let receipt = tx.append(LogId::Org, draft.detail("cause", cause))?;
     Ok(((), receipt))
 }
 

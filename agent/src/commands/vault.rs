@@ -32,7 +32,7 @@ pub struct NewVault {
 /// # Errors
 /// The refusal; `conflict` if the slug is taken.
 pub fn create(tx: &mut Tx<'_>, caller: &Caller, new: &NewVault) -> Result<(VaultId, Receipt), Refusal> {
-    let now = tx.time_in(LogId::Org);
+    let now = tx.now;
     let draft = caller.draft(&tx.state, "vault.create").text("vault.name", new.names.slug.as_str());
     let _terms = caller
         .may(&tx.state, Operation::VaultCreate, now)
@@ -68,7 +68,7 @@ pub fn rename(
 ) -> Result<((), Receipt), Refusal> {
     const EVENT: &str = "vault.rename";
     let vault = find_vault(tx, caller, EVENT, slug)?;
-    let now = tx.time_in(LogId::Org);
+    let now = tx.now;
     let draft = about_vault(caller.draft(&tx.state, EVENT), &vault);
     let _terms = caller
         .may_in(&tx.state, vault.id, Operation::VaultRename, now)
@@ -102,7 +102,7 @@ pub fn set_frozen(
         if frozen { ("vault.freeze", Operation::VaultFreeze) } else { ("vault.thaw", Operation::VaultThaw) };
     let vault = find_vault(tx, caller, event, slug)?;
     let log = LogId::Vault(vault.id);
-    let now = tx.time_in(log);
+    let now = tx.now;
     let draft = caller.draft(&tx.state, event).text("reason", reason);
     let terms = caller
         .may_in(&tx.state, vault.id, operation, now)

@@ -101,11 +101,13 @@ pub(super) async fn show(agent: &Agent, connection: &mut Connection, params: Sho
     let caller = connection.caller(agent)?;
     let view = agent.store.view();
     let now = agent.now();
-    let account = view
-        .vault(&params.account.vault)
-        .and_then(|vault| view.account(vault.id, &params.account.account))
-        .filter(|account| caller.may_in(&view, account.vault, Operation::AccountSee(account.id), now).is_ok())
-        .ok_or_else(Failure::not_found)?;
+    let found = view.vault(&params.account.vault).and_then(|vault| view.account(vault.id, &params.account.account));
+    let Some(account) = found else {
+        return Err(agent.nothing_there(&caller, params.account.to_string(), "account.show").await);
+    };
+    if let Err(denial) = caller.may_in(&view, account.vault, Operation::AccountSee(account.id), now) {
+        return Err(agent.refuse(&caller, denial, Some(account.vault), "account.show").await);
+    }
     let scheme = view.seeds.get(&account.id).map(|row| row.sealed.scheme);
     let shown = Shown {
         item: item(&view, &caller, account, params.account, now),
@@ -124,8 +126,12 @@ pub(super) async fn import_begin(
     let caller = connection.caller(agent)?;
     check_some_text("source", &params.source, 40)?;
     let view = agent.store.view();
-    let vault = view.vault(&params.vault).ok_or_else(Failure::not_found)?;
-    let _terms = caller.may_in(&view, vault.id, Operation::AccountImport, agent.now()).map_err(Denial::failure)?;
+    let Some(vault) = view.vault(&params.vault) else {
+        return Err(agent.nothing_there(&caller, params.vault.to_string(), "account.import").await);
+    };
+    if let Err(denial) = caller.may_in(&view, vault.id, Operation::AccountImport, agent.now()) {
+        return Err(agent.refuse(&caller, denial, Some(vault.id), "account.import").await);
+    }
     if connection.imports.len() >= IMPORTS_OPEN_MAX {
         return Err(Failure::new(
             ErrorKind::Conflict,

@@ -24,7 +24,7 @@ pub(super) async fn status(agent: &Agent, _: &mut Connection, _: Status) -> Resu
         protocol: PROTOCOL_VERSION,
         instance: agent.instance,
         started_at: agent.started_at,
-        now: agent.now(),
+        now: agent.wall(),
         state,
         token: health(token),
         store: health(!sealed && !vault_sealed),

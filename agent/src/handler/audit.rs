@@ -13,7 +13,7 @@ use strongroom_proto::method::audit::{
 };
 
 use super::{Agent, Answer, Connection};
-use crate::access::{Denial, Operation, Scope};
+use crate::access::{Operation, Scope};
 use crate::audit::checkpointer::CheckpointError;
 use crate::commands::{Caller, session as command};
 use crate::state::{LogId, State};
@@ -25,8 +25,10 @@ use crate::store::tx::origin;
 const PAGE_LEN: u32 = 100;
 /// Records that are looked through for one page of somebody who may see only some.
 const LOOK_MAX: u32 = 10_000;
+/// Fewest records that are looked through at once for somebody who may see only some.
+const BATCH_MIN: u32 = 256;
 /// Older checkpoints in an export.
-const CHECKPOINTS_MAX: usize = 100;
+const CHECKPOINTS_MAX: u32 = 100;
 /// A page stops growing here, in bytes, so that it fits a frame with its envelope and escapes.
 const PAGE_BYTES_MAX: usize = 400 * 1024;
 
@@ -43,41 +45,20 @@ async fn find(
     let Some(slug) = vault else {
         return match caller.may(&view, Operation::OrgTrailRead, now) {
             Ok(_) => Ok((view, LogId::Org, Scope::Whole, true)),
-            Err(denial) => Err(refused(agent, caller, denial, None, event).await),
+            Err(denial) => Err(agent.refuse(caller, denial, None, event).await),
         };
     };
-    let Some(found) = view.vault(slug) else {
-        let (caller, asked) = (caller.clone(), slug.clone());
-        let refused = agent
-            .store
-            .submit(move |tx| Err::<((), _), _>(caller.nothing_there(&tx.state, event, asked.as_str())))
-            .await;
-        return Err(refused.err().map_or_else(Failure::not_found, Failure::from));
+    let Some(found) = view.vault(slug).map(|vault| vault.id) else {
+        return Err(agent.nothing_there(caller, slug.to_string(), event).await);
     };
-    match caller.may_in(&view, found.id, operation, now) {
+    match caller.may_in(&view, found, operation, now) {
         Ok(terms) => {
             // Who reads only as a viewer gets the records of accounts, not those of people.
-            let whole = caller.may_in(&view, found.id, Operation::TrailExport, now).is_ok();
-            let log = LogId::Vault(found.id);
-            Ok((view, log, terms.scope, whole))
+            let whole = caller.may_in(&view, found, Operation::TrailExport, now).is_ok();
+            Ok((view, LogId::Vault(found), terms.scope, whole))
         }
-        Err(denial) => Err(refused(agent, caller, denial, Some(found.id), event).await),
+        Err(denial) => Err(agent.refuse(caller, denial, Some(found), event).await),
     }
-}
-
-async fn refused(
-    agent: &Agent,
-    caller: &Caller,
-    denial: Denial,
-    vault: Option<strongroom_proto::ids::VaultId>,
-    event: &'static str,
-) -> Failure {
-    let caller = caller.clone();
-    let refused = agent
-        .store
-        .submit(move |tx| Err::<((), _), _>(caller.refused(&tx.state, denial, vault, caller.draft(&tx.state, event))))
-        .await;
-    refused.err().map_or_else(Failure::not_found, Failure::from)
 }
 
 pub(super) async fn read(
@@ -106,8 +87,10 @@ pub(super) async fn read(
     let mut more = true;
     while more && looked < LOOK_MAX {
         let page = if forward { Page::From(place) } else { Page::Before(place) };
-        let batch = records(agent, log, page, limit).await?;
-        more = batch.len() == limit as usize;
+        // Whoever may see only some records makes the agent look through others: not one at a time.
+        let wanted = limit.max(if whole { 1 } else { BATCH_MIN });
+        let batch = records(agent, log, page, wanted).await?;
+        more = batch.len() == wanted as usize;
         for record in batch {
             looked += 1;
             let next = if forward { record.seq + 1 } else { record.seq };
@@ -138,9 +121,10 @@ fn within(record: &StoredRecord, scope: &Scope) -> bool {
 /// Reading a log is an event of that log, once per connection and hour: a screen that polls must not fill it.
 async fn note_read(agent: &Agent, connection: &mut Connection, caller: &Caller, log: LogId) -> Result<(), Failure> {
     let hour = agent.now().as_second().div_euclid(3600);
-    if connection.read.insert((log, hour)) {
+    if !connection.read.contains(&(log, hour)) {
         let caller = caller.clone();
         agent.store.submit(move |tx| command::log_read(tx, &caller, log, "audit.read")).await?;
+        connection.read.insert((log, hour));
     }
     Ok(())
 }
@@ -200,22 +184,16 @@ pub(super) async fn export(
     connection.read.insert((log, agent.now().as_second().div_euclid(3600)));
     let signed = agent.checkpointer.sign(log).await.map_err(|error| unsigned(agent, &error))?;
     let store = agent.store.clone();
-    let kept = blocking(move || store.readers().checkpoints(log)).await?;
-    let older: Vec<String> = kept.into_iter().filter(|(size, _)| *size < signed.size).map(|(_, note)| note).collect();
+    let (size, most) = (signed.size, CHECKPOINTS_MAX);
+    let older = blocking(move || store.readers().checkpoints_before(log, size, most)).await?;
     Ok(Exported {
         log: origin(&view, log).to_string(),
         size: signed.size,
         checkpoint: signed.note,
-        checkpoints: thinned(older),
+        checkpoints: older,
         public_key: agent.checkpointer.key().spki_pem(),
     }
     .into())
-}
-
-/// At most [`CHECKPOINTS_MAX`], evenly spread.
-fn thinned(notes: Vec<String>) -> Vec<String> {
-    let step = notes.len().div_ceil(CHECKPOINTS_MAX).max(1);
-    notes.into_iter().rev().step_by(step).collect::<Vec<_>>().into_iter().rev().collect()
 }
 
 fn unsigned(agent: &Agent, error: &CheckpointError) -> Failure {

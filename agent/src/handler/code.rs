@@ -15,8 +15,9 @@ use crate::commands::release::{self as command, Approved, Computed, Wanted};
 use crate::commands::{Caller, REASON_LEN_MAX, TICKET_LEN_MAX, check_text};
 use crate::keystore::{SealedSeed, SeedContext, VaultKey};
 use crate::otp::{Window, render, window_at};
+use crate::session::flights::Flight;
+use crate::state::State;
 use crate::state::rows::Account;
-use crate::state::{LogId, State};
 use crate::store::Refused;
 use crate::store::durable::{Durable, SealedCode};
 use crate::store::sqlite::Store;
@@ -39,13 +40,12 @@ pub(super) async fn release(
 
     let view = agent.store.view();
     let source = Source::find(&view, &caller, &params, agent.now());
-    let flight = agent.flights.depart(caller.identity());
-    let released = match source {
+    let (result, flight) = match source {
         Some(source) if source.account.kind != OtpKind::Hotp => time_based(agent, &caller, params, source).await?,
         // Refused at the commit, and recorded there; or HOTP, whose counter is drawn by the commit.
         source => counter_based(agent, &caller, params, source).await?,
     };
-    Ok(Answer { result: released, held: Some(Box::new(flight)), end: false })
+    Ok(Answer { result, held: Some(Box::new(flight)), end: false })
 }
 
 /// What the token needs. `None` if the caller may not have it: the commit says so once more and records it.
@@ -84,11 +84,16 @@ impl Source {
     }
 }
 
-async fn time_based(agent: &Agent, caller: &Caller, params: Release, source: Source) -> Result<Released, Failure> {
+async fn time_based(
+    agent: &Agent,
+    caller: &Caller,
+    params: Release,
+    source: Source,
+) -> Result<(Released, Flight), Failure> {
     let window = wait_for_window(agent, &source.account, params.min_remaining_s).await?;
     let computed = Computed { account: source.account.id, revision: source.account.revision, step: window.counter };
     let address = params.account.clone();
-    let approval = Approval::new(agent, caller, params, Some(computed), Some(&source.account));
+    let approval = Approval::new(agent, caller, params, Some(computed));
     let (sealed, submitted) = match source.compute(agent, window.counter, || approval.submit()).await {
         Ok(computed) => computed,
         Err(failure) => {
@@ -96,13 +101,13 @@ async fn time_based(agent: &Agent, caller: &Caller, params: Release, source: Sou
             return Err(failure);
         }
     };
-    let durable = approved(agent, caller, Some(&source.account), submitted).await?;
+    let (durable, flight) = approved(agent, caller, Some(&source.account), submitted).await?;
     let code = sealed.open(&durable).ok_or_else(mismatch)?;
-    let now = agent.now();
+    let now = agent.wall();
     let (valid_from, valid_until) = bounds(&window)?;
     let view = agent.store.view();
     let (release, receipt) = durable.into_parts();
-    Ok(Released {
+    let released = Released {
         account: address,
         kind: source.account.kind,
         code: Zeroizing::new(code.expose().to_owned()),
@@ -113,7 +118,8 @@ async fn time_based(agent: &Agent, caller: &Caller, params: Release, source: Sou
         counter: None,
         window_taken_by: taken_by(&view, &release),
         receipt,
-    })
+    };
+    Ok((released, flight))
 }
 
 async fn counter_based(
@@ -121,11 +127,11 @@ async fn counter_based(
     caller: &Caller,
     params: Release,
     source: Option<Source>,
-) -> Result<Released, Failure> {
+) -> Result<(Released, Flight), Failure> {
     let address = params.account.clone();
     let account = source.as_ref().map(|source| &source.account);
-    let submitted = Approval::new(agent, caller, params, None, account).submit();
-    let durable = approved(agent, caller, account, submitted).await?;
+    let submitted = Approval::new(agent, caller, params, None).submit();
+    let (durable, flight) = approved(agent, caller, account, submitted).await?;
     // Approved although the look before saw no right: a grant came in between. The counter is spent, which is harmless.
     let source = source.ok_or_else(|| Failure::new(ErrorKind::Conflict, "Your access changed just now; try again."))?;
     let counter = durable.value().moving_factor;
@@ -138,7 +144,7 @@ async fn counter_based(
     };
     let code = sealed.open(&durable).ok_or_else(mismatch)?;
     let (_, receipt) = durable.into_parts();
-    Ok(Released {
+    let released = Released {
         account: address,
         kind: source.account.kind,
         code: Zeroizing::new(code.expose().to_owned()),
@@ -149,7 +155,8 @@ async fn counter_based(
         counter: Some(counter),
         window_taken_by: Vec::new(),
         receipt,
-    })
+    };
+    Ok((released, flight))
 }
 
 /// A release that is ready to be committed.
@@ -157,40 +164,33 @@ struct Approval {
     store: Store,
     caller: Caller,
     wanted: Wanted,
+    flight: Flight,
 }
 
-/// A release on its way to the disk, since when, and how it ends.
+/// A release on its way to the disk, since when, and how it ends. Its flight lands once the peer has read the reply.
 struct Submitted<F> {
     begun: Instant,
     durable: F,
+    flight: Flight,
 }
 
 impl Approval {
-    fn new(
-        agent: &Agent,
-        caller: &Caller,
-        params: Release,
-        computed: Option<Computed>,
-        account: Option<&Account>,
-    ) -> Self {
-        let view = agent.store.view();
-        let last = account.and_then(|account| view.heads.get(&LogId::Vault(account.vault)).map(|head| head.last_ts));
-        let behind = last.map_or(0, |last| last.duration_since(agent.now()).as_secs().max(0));
+    fn new(agent: &Agent, caller: &Caller, params: Release, computed: Option<Computed>) -> Self {
         let wanted = Wanted {
             address: params.account,
             reason: params.reason.filter(|reason| !reason.is_empty()),
             ticket: params.ticket.filter(|ticket| !ticket.is_empty()),
             computed,
-            clock_behind_s: u64::try_from(behind).unwrap_or(0),
         };
-        Self { store: agent.store.clone(), caller: caller.clone(), wanted }
+        let flight = agent.flights.depart(caller.identity());
+        Self { store: agent.store.clone(), caller: caller.clone(), wanted, flight }
     }
 
     /// Queues the commit.
     fn submit(self) -> Submitted<impl Future<Output = Result<Durable<Approved>, Refused>> + Send> {
-        let Self { store, caller, wanted } = self;
+        let Self { store, caller, wanted, flight } = self;
         let begun = Instant::now();
-        Submitted { begun, durable: store.submit(move |tx| command::release(tx, &caller, &wanted)) }
+        Submitted { begun, durable: store.submit(move |tx| command::release(tx, &caller, &wanted)), flight }
     }
 }
 
@@ -200,7 +200,7 @@ async fn approved(
     caller: &Caller,
     account: Option<&Account>,
     submitted: Submitted<impl Future<Output = Result<Durable<Approved>, Refused>> + Send>,
-) -> Result<Durable<Approved>, Failure> {
+) -> Result<(Durable<Approved>, Flight), Failure> {
     let durable = submitted.durable.await?;
     if submitted.begun.elapsed() > RELEASE_LIMIT
         && let Some(account) = account
@@ -211,7 +211,7 @@ async fn approved(
             "The store took too long, so the code was withheld; try again.",
         ));
     }
-    Ok(durable)
+    Ok((durable, submitted.flight))
 }
 
 async fn withhold(
@@ -249,10 +249,10 @@ async fn wait_for_window(agent: &Agent, account: &Account, min_remaining_s: Opti
         ));
     }
     let clock =
-        || window_at(u64::try_from(agent.now().as_second()).unwrap_or(0), account.period_s).map_err(out_of_range);
+        || window_at(u64::try_from(agent.wall().as_second()).unwrap_or(0), account.period_s).map_err(out_of_range);
     let window = clock()?;
     let (_, until) = bounds(&window)?;
-    let remaining = Duration::try_from(until.duration_since(agent.now())).unwrap_or_default();
+    let remaining = Duration::try_from(until.duration_since(agent.wall())).unwrap_or_default();
     if remaining >= Duration::from_secs(u64::from(min)) {
         return Ok(window);
     }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Agent;
+use super::session::record_end;
 use crate::commands::Caller;
 use crate::commands::account::Staged;
 use crate::server::Peer;
@@ -68,12 +69,22 @@ impl Connection {
             .session
             .as_ref()
             .ok_or_else(|| Failure::new(ErrorKind::Unauthenticated, "This connection has no session: log in first."))?;
-        let idle = self.last_call.elapsed();
-        let over =
-            agent.now() >= session.expires_at || idle > session.idle_timeout || !agent.sessions.lives(session.id);
-        if over {
-            agent.sessions.end(session.id);
-            return Err(Failure::new(ErrorKind::Unauthenticated, "This session has ended: log in again."));
+        let over = || Failure::new(ErrorKind::Unauthenticated, "This session has ended: log in again.");
+        if !agent.sessions.lives(session.id) {
+            return Err(over());
+        }
+        let cause = match (agent.now() >= session.expires_at, self.last_call.elapsed() > session.idle_timeout) {
+            (true, _) => Some("expired"),
+            (_, true) => Some("idle"),
+            _ => None,
+        };
+        if let Some(cause) = cause {
+            // Without closing: the answer has to reach the client, who may log in again on this connection.
+            agent.sessions.forget(session.id);
+            if let Some(session) = self.session.take() {
+                record_end(agent, session, cause);
+            }
+            return Err(over());
         }
         self.last_call = Instant::now();
         Ok(Caller { actor: session.actor(), from: session.from.clone() })

@@ -1,6 +1,6 @@
 //! `grant.*`.
 
-use strongroom_proto::error::Failure;
+use strongroom_proto::error::{ErrorKind, Failure};
 use strongroom_proto::ids::GrantId;
 use strongroom_proto::method::Changed;
 use strongroom_proto::method::grant::{End, Give, Given, Item, List, ListResult};
@@ -8,8 +8,11 @@ use strongroom_proto::method::grant::{End, Give, Given, Item, List, ListResult};
 use super::{Agent, Answer, Connection};
 use crate::access::{Denial, Operation};
 use crate::commands::{REASON_LEN_MAX, TICKET_LEN_MAX, check_text, grant as command};
-use crate::state::State;
 use crate::state::rows::Grant;
+use crate::state::{LogId, State};
+
+/// Accounts that one grant may list: their ids stand in its record.
+const ACCOUNTS_MAX: usize = 100;
 
 pub(super) async fn list(
     agent: &Agent,
@@ -28,7 +31,9 @@ pub(super) async fn list(
         .keys()
         .filter_map(|(_, _, id)| view.grants.get(id))
         .filter(|grant| {
-            grant.identity == caller.identity() || caller.may_in(&view, grant.vault, Operation::GrantSee, now).is_ok()
+            // One's own only while they are in force: a lapsed one must not tell what has become of the client.
+            grant.identity == caller.identity() && grant.in_force(now)
+                || caller.may_in(&view, grant.vault, Operation::GrantSee, now).is_ok()
         })
         .filter_map(|grant| item(&view, grant))
         .filter(|item| params.vault.as_ref().is_none_or(|vault| *vault == item.vault))
@@ -61,6 +66,10 @@ pub(super) async fn give(agent: &Agent, connection: &mut Connection, params: Giv
     let caller = connection.caller(agent)?;
     check_text("reason", params.reason.as_deref().unwrap_or_default(), REASON_LEN_MAX)?;
     check_text("ticket", params.ticket.as_deref().unwrap_or_default(), TICKET_LEN_MAX)?;
+    if params.accounts.as_ref().is_some_and(|accounts| accounts.len() > ACCOUNTS_MAX) {
+        let message = format!("A grant lists at most {ACCOUNTS_MAX} accounts; give the whole vault or several grants.");
+        return Err(Failure::new(ErrorKind::TooLarge, message));
+    }
     let id = GrantId::random();
     let durable = agent.store.submit(move |tx| command::give(tx, &caller, id, &params)).await?;
     let (grant, receipt) = durable.into_parts();
@@ -70,7 +79,18 @@ pub(super) async fn give(agent: &Agent, connection: &mut Connection, params: Giv
 pub(super) async fn end(agent: &Agent, connection: &mut Connection, params: End) -> Result<Answer<Changed>, Failure> {
     let caller = connection.caller(agent)?;
     check_text("reason", params.reason.as_deref().unwrap_or_default(), REASON_LEN_MAX)?;
-    let durable =
-        agent.store.submit_urgent(move |tx| command::end(tx, &caller, params.grant, params.reason.as_deref())).await?;
+    let view = agent.store.view();
+    let now = agent.now();
+    let grant = view.grants.get(&params.grant);
+    let urgent = grant.is_some_and(|grant| {
+        let own = grant.identity == caller.identity() && grant.in_force(now);
+        caller.may_in(&view, grant.vault, Operation::GrantEnd { role: grant.role, own }, now).is_ok()
+    });
+    let log = grant.map(|grant| LogId::Vault(grant.vault));
+    let durable = agent
+        .store
+        .submit_as(urgent, move |tx| command::end(tx, &caller, params.grant, params.reason.as_deref()))
+        .await?;
+    agent.anchor(log.into_iter().collect()).await;
     Ok(Changed { receipt: durable.into_parts().1 }.into())
 }

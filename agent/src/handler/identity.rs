@@ -13,8 +13,8 @@ use crate::access::Operation;
 use crate::commands::identity::{self as command, NewIdentity};
 use crate::commands::{Caller, NAME_LEN_MAX, REASON_LEN_MAX, check_some_text, session};
 use crate::identity::EnrolmentKey;
-use crate::state::State;
 use crate::state::rows::{Identity, IdentityNames, Key, KeyNames};
+use crate::state::{LogId, State};
 
 /// Longest wait for replies in flight: the socket layer gives a peer 2 s to read.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
@@ -124,10 +124,14 @@ pub(super) async fn key_remove(
 ) -> Result<Answer<Changed>, Failure> {
     let caller = connection.caller(agent)?;
     let fingerprint = params.fingerprint.clone();
+    let view = agent.store.view();
+    let own = view.identity(&params.identity).is_some_and(|identity| identity.id == caller.identity());
+    let urgent = caller.may(&view, Operation::KeyRemove { own }, agent.now()).is_ok();
     let durable = agent
         .store
-        .submit_urgent(move |tx| command::key_remove(tx, &caller, &params.identity, &params.fingerprint))
+        .submit_as(urgent, move |tx| command::key_remove(tx, &caller, &params.identity, &params.fingerprint))
         .await?;
+    agent.anchor(vec![LogId::Org]).await;
     for ended in agent.sessions.end_where(|session| session.key == fingerprint) {
         let ended = Caller { actor: ended.actor(), from: ended.from };
         let recorded = agent.store.submit(move |tx| session::ended(tx, &ended, "key removed")).await;
@@ -145,8 +149,10 @@ pub(super) async fn revoke(
 ) -> Result<Answer<wire::Revoked>, Failure> {
     let caller = connection.caller(agent)?;
     check_some_text("reason", &params.reason, REASON_LEN_MAX)?;
+    let view = agent.store.view();
+    let urgent = caller.may(&view, Operation::IdentityRevoke { own: false }, agent.now()).is_ok();
     let durable =
-        agent.store.submit_urgent(move |tx| command::revoke(tx, &caller, &params.identity, &params.reason)).await?;
+        agent.store.submit_as(urgent, move |tx| command::revoke(tx, &caller, &params.identity, &params.reason)).await?;
     let (ended, receipt) = durable.into_parts();
     // From here on nothing new is committed for this identity. What was committed before is drained: connections close,
     // so unwritten replies are dropped, and written ones are waited for until the peer has read them.
@@ -155,6 +161,8 @@ pub(super) async fn revoke(
     if !drained {
         tracing::error!("a reply to a revoked identity did not land in time");
     }
+    let logs = view.grants_of(ended.identity).map(|grant| LogId::Vault(grant.vault));
+    agent.anchor(std::iter::once(LogId::Org).chain(logs).collect()).await;
     let count = sessions.len() as u64;
     for session in sessions {
         let over = Caller { actor: session.actor(), from: session.from };
@@ -163,5 +171,5 @@ pub(super) async fn revoke(
             tracing::error!(?refused, "the end of a session was not recorded");
         }
     }
-    Ok(wire::Revoked { sessions: count, grants: ended.grants, vaults: ended.vaults, receipt }.into())
+    Ok(wire::Revoked { sessions: count, grants: ended.grants, vaults: ended.vaults, drained, receipt }.into())
 }

@@ -20,7 +20,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use strongroom_proto::error::{ErrorKind, Failure};
 use strongroom_proto::ids::Instance;
-use strongroom_proto::method::Method;
+use strongroom_proto::ids::VaultId;
+use strongroom_proto::method::{Method, Receipt};
 use strongroom_proto::rpc::{Id, Request};
 use strongroom_proto::{method, words::Scheme};
 use tokio::sync::Notify;
@@ -28,12 +29,15 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::connection::Connection;
 pub(crate) use self::identity::key_row;
+use crate::access::Denial;
 use crate::audit::checkpointer::Checkpointer;
+use crate::commands::Caller;
 use crate::identity::{AgentProof, Throttle};
 use crate::keystore::{ErrorClass, Keystore, KeystoreError, Lane};
 use crate::server::{Held, Peer, Reply, Service};
 use crate::session::flights::Flights;
 use crate::session::registry::Registry;
+use crate::state::LogId;
 use crate::store::sqlite::{Clock, Store};
 
 /// How long one operation of the token may take before the caller is told that it does not answer.
@@ -115,8 +119,43 @@ impl Agent {
         }
     }
 
-    fn now(&self) -> Timestamp {
+    /// The wall clock: what codes and clients follow.
+    fn wall(&self) -> Timestamp {
         (self.clock)()
+    }
+
+    /// The time of decisions: never before the newest record, so a clock that was set back revives nothing.
+    fn now(&self) -> Timestamp {
+        self.wall().max(self.store.view().latest)
+    }
+
+    /// Records a refusal that was decided on the published state, and gives what the caller is told.
+    async fn refuse(&self, caller: &Caller, denial: Denial, vault: Option<VaultId>, event: &'static str) -> Failure {
+        let caller = caller.clone();
+        let refused = self
+            .store
+            .submit(move |tx| {
+                let draft = caller.draft(&tx.state, event);
+                Err::<((), Receipt), _>(caller.refused(&tx.state, denial, vault, draft))
+            })
+            .await;
+        refused.err().map_or_else(|| denial.failure(), Failure::from)
+    }
+
+    /// Records that somebody asked for what does not exist, and gives the same answer as for what they may not know of.
+    async fn nothing_there(&self, caller: &Caller, asked: String, event: &'static str) -> Failure {
+        let caller = caller.clone();
+        let refused =
+            self.store.submit(move |tx| Err::<((), Receipt), _>(caller.nothing_there(&tx.state, event, &asked))).await;
+        refused.err().map_or_else(Failure::not_found, Failure::from)
+    }
+
+    /// Moves the anchors of logs up to what is committed: after what ended somebody's access, a copy of the store from
+    /// before must not be believed.
+    async fn anchor(&self, logs: Vec<LogId>) {
+        if let Err(error) = self.checkpointer.anchor(logs).await {
+            tracing::error!(%error, "the anchors were not moved");
+        }
     }
 }
 

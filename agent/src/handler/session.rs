@@ -17,8 +17,9 @@ use crate::access::Operation;
 use crate::commands::Caller;
 use crate::commands::session as command;
 use crate::identity::{EnrolmentKey, Proof, assurance, verify};
-use crate::session::registry::{Session, lifetime};
+use crate::session::registry::{Registry, Session, lifetime};
 use crate::state::State;
+use crate::store::Refused;
 
 /// Longest name of a client program.
 const CLIENT_LEN_MAX: usize = 64;
@@ -78,7 +79,6 @@ pub(super) async fn prove(
             return Err(command::login_refused());
         }
     };
-    throttle(agent).succeeded(&pending.key);
     let (overall, idle_timeout) = lifetime(caller.assurance());
     let since = agent.now();
     let expires_at = since.checked_add(overall).unwrap_or(Timestamp::MAX);
@@ -95,23 +95,42 @@ pub(super) async fn prove(
     };
     // Registered before the commit: a revocation that commits right after this login finds the session and ends it.
     agent.sessions.begin(session.clone());
+    // The call may be dropped at its deadline: then nobody has this session.
+    let registered = Registered { sessions: &agent.sessions, session: session.id };
     let login = caller.clone();
-    let begun = agent.store.submit(move |tx| command::begin(tx, &login, proof.counter)).await;
-    match begun {
-        Ok(durable) if *durable.value() => {
-            tracing::warn!(key = %caller.actor.key, "ALERT: the counter of a FIDO key fell back: it may have been cloned");
+    match agent.store.submit(move |tx| command::begin(tx, &login, proof.counter)).await {
+        Ok(durable) => {
+            if *durable.value() {
+                tracing::warn!(key = %caller.actor.key, "ALERT: the counter of a FIDO key fell back: it may have been cloned");
+            }
+            throttle(agent).succeeded(&pending.key);
         }
-        Ok(_) => {}
         Err(refused) => {
-            // Without closing: a revoked identity gets the same answer as an unknown one, not a closed door.
-            agent.sessions.forget(session.id);
+            // Counted like any failed login: a revoked key must not fill the log. And answered, not shut out: the answer
+            // is the one for unknown names.
+            if matches!(refused, Refused::Denied(_)) {
+                throttle(agent).failed(connection.peer.uid, &pending.key, std::time::Instant::now());
+            }
             return Err(refused.into());
         }
     }
+    std::mem::forget(registered);
     connection.last_call = Instant::now();
     let proved = proved(&agent.store.view(), &session);
     connection.session = Some(session);
     Ok(proved?.into())
+}
+
+/// Forgets a session whose login did not come to its end.
+struct Registered<'a> {
+    sessions: &'a Registry,
+    session: SessionId,
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.sessions.forget(self.session);
+    }
 }
 
 /// Checks a proof; the reason of a failure is for the log only. A stranger's key does the same work against a name that
@@ -198,9 +217,8 @@ pub(super) async fn end(agent: &Agent, connection: &mut Connection, params: End)
     let nothing = || Failure::new(ErrorKind::NotFound, "There is no such session.");
     // Others' sessions do not exist for who may not end them.
     let (Ok(_), Some(target)) = (allowed, target) else { return Err(nothing()) };
-    let cause = if own { "ended" } else { "ended by an admin" };
-    let ended = Caller { actor: target.actor(), from: target.from.clone() };
-    agent.store.submit(move |tx| command::ended(tx, &ended, cause)).await.map_err(Failure::from)?;
+    let (by, ended) = (caller.clone(), target.actor());
+    agent.store.submit(move |tx| command::end(tx, &by, &ended)).await.map_err(Failure::from)?;
     if target.id == caller.actor.session {
         connection.session = None;
         // Taken out without closing: the reply has to leave first, and closes the connection itself.
@@ -215,14 +233,19 @@ pub(super) async fn end(agent: &Agent, connection: &mut Connection, params: End)
 pub(super) fn closed(agent: &Agent, connection: Connection) {
     let Some(session) = connection.session else { return };
     if agent.sessions.end(session.id).is_some() {
-        let ended = Caller { actor: session.actor(), from: session.from };
-        let store = agent.store.clone();
-        tokio::spawn(async move {
-            if let Err(refused) = store.submit(move |tx| command::ended(tx, &ended, "disconnected")).await {
-                tracing::warn!(?refused, "the end of a session was not recorded");
-            }
-        });
+        record_end(agent, session, "disconnected");
     }
+}
+
+/// Records, beside the call, that a session has ended by itself.
+pub(super) fn record_end(agent: &Agent, session: Session, cause: &'static str) {
+    let ended = Caller { actor: session.actor(), from: session.from };
+    let submitted = agent.store.submit(move |tx| command::ended(tx, &ended, cause));
+    tokio::spawn(async move {
+        if let Err(refused) = submitted.await {
+            tracing::warn!(?refused, "the end of a session was not recorded");
+        }
+    });
 }
 
 fn wait_allowed(agent: &Agent, connection: &Connection, key: &str) -> Result<(), Failure> {

@@ -64,14 +64,12 @@ pub(super) async fn create(
     let view = agent.store.view();
     // Asked before the token makes a key, and again at the commit: strangers do not fill the token.
     if let Err(denial) = caller.may(&view, Operation::VaultCreate, agent.now()) {
-        let refused = agent
-            .store
-            .submit(move |tx| {
-                let draft = caller.draft(&tx.state, "vault.create");
-                Err::<((), _), _>(caller.refused(&tx.state, denial, None, draft))
-            })
-            .await;
-        return Err(refused.err().map_or_else(|| denial.failure(), Failure::from));
+        return Err(agent.refuse(&caller, denial, None, "vault.create").await);
+    }
+    if params.min_assurance.is_some_and(|assurance| assurance > Assurance::SoftwareKey) {
+        // No key can be attested yet, so no login would ever be strong enough.
+        let message = "Hardware keys cannot be attested yet: a vault that asks for one would never give a code.";
+        return Err(Failure::new(ErrorKind::InvalidParams, message));
     }
     if view.vault(&params.vault).is_some() {
         return Err(Failure::new(ErrorKind::Conflict, format!("The vault name {} is taken.", params.vault)));
@@ -126,10 +124,15 @@ pub(super) async fn freeze(
 ) -> Result<Answer<Changed>, Failure> {
     let caller = connection.caller(agent)?;
     check_some_text("reason", &params.reason, REASON_LEN_MAX)?;
+    let view = agent.store.view();
+    let vault = view.vault(&params.vault).map(|vault| vault.id);
+    let now = agent.now();
+    let urgent = vault.is_some_and(|vault| caller.may_in(&view, vault, Operation::VaultFreeze, now).is_ok());
     let durable = agent
         .store
-        .submit_urgent(move |tx| command::set_frozen(tx, &caller, &params.vault, true, &params.reason))
+        .submit_as(urgent, move |tx| command::set_frozen(tx, &caller, &params.vault, true, &params.reason))
         .await?;
+    agent.anchor(vault.map(LogId::Vault).into_iter().collect()).await;
     Ok(Changed { receipt: durable.into_parts().1 }.into())
 }
 

@@ -110,6 +110,8 @@ pub struct State {
     pub heads: Map<LogId, Head>,
     /// What each state digest covers: log, kind and id of the row.
     pub marks: Map<(LogId, &'static str, Vec<u8>), Mark>,
+    /// The time of the newest record of all logs that match: decisions are never made before it.
+    pub latest: Timestamp,
     /// Logs whose rows or records did not match when the store was opened, and what did not: nothing is done there.
     pub sealed: Map<LogId, String>,
 }
@@ -137,6 +139,7 @@ impl State {
             windows: Map::new(),
             heads: Map::new(),
             marks: Map::new(),
+            latest: Timestamp::UNIX_EPOCH,
             sealed: Map::new(),
         }
     }

@@ -272,12 +272,6 @@ impl Grant {
     pub fn in_force(&self, now: Timestamp) -> bool {
         self.ended_at.is_none() && self.from <= now && self.until.is_none_or(|until| now < until)
     }
-
-    /// True if the grant covers the account.
-    #[must_use]
-    pub fn covers(&self, account: AccountId) -> bool {
-        self.accounts.as_ref().is_none_or(|accounts| accounts.contains(&account))
-    }
 }
 
 /// Stands in for names that have not been decrypted yet; never shown.

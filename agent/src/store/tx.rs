@@ -79,13 +79,6 @@ impl Draft {
             None => self,
         }
     }
-
-    /// Sets what it was about.
-    #[must_use]
-    pub fn about(mut self, target: Target) -> Self {
-        self.target = target;
-        self
-    }
 }
 
 /// A record with its place, ready for the engine.
@@ -143,8 +136,10 @@ impl std::convert::From<StoreError> for Refusal {
 pub struct Tx<'a> {
     /// What is decided on; changes show here at once.
     pub state: State,
-    /// The time of this commit: never before the last record of the logs it writes to.
+    /// The time of this commit: never before the newest record, so a clock that was set back revives nothing.
     pub now: Timestamp,
+    /// The wall clock.
+    wall: Timestamp,
     sealer: &'a Sealer,
     instance: Instance,
     changes: Vec<Change>,
@@ -153,19 +148,17 @@ pub struct Tx<'a> {
 }
 
 impl<'a> Tx<'a> {
-    /// Begins on a snapshot. `wall` is the wall clock; the command sees max(wall, last record of any log it touches),
-    /// so a clock that was set back revives nothing.
+    /// Begins on a snapshot, at the later of the wall clock and the newest record.
     #[must_use]
     pub fn new(state: State, sealer: &'a Sealer, instance: Instance, wall: Timestamp) -> Self {
-        Self { state, now: wall, sealer, instance, changes: Vec::new(), records: Vec::new(), stale: Vec::new() }
+        let now = wall.max(state.latest);
+        Self { state, now, wall, sealer, instance, changes: Vec::new(), records: Vec::new(), stale: Vec::new() }
     }
 
-    /// Moves this command's time up to the last record of a log, and tells it.
-    pub fn time_in(&mut self, log: LogId) -> Timestamp {
-        if let Some(head) = self.state.heads.get(&log) {
-            self.now = self.now.max(head.last_ts);
-        }
-        self.now
+    /// Seconds by which the wall clock stands behind the newest record; 0 if it does not.
+    #[must_use]
+    pub fn clock_behind_s(&self) -> u64 {
+        u64::try_from(self.now.duration_since(self.wall).as_secs()).unwrap_or(0)
     }
 
     /// Inserts or replaces a row.
@@ -196,12 +189,6 @@ impl<'a> Tx<'a> {
         row.displace(&mut self.state);
     }
 
-    /// The version of a row as the state digest knows it; 0 if it has none.
-    #[must_use]
-    pub fn version_of<R: Row>(&self, row: &R) -> u64 {
-        self.state.marks.get(&(row.log(), R::KIND, row.key())).map_or(0, |mark| mark.version)
-    }
-
     /// Appends a record. If the command changed rows of this log, the record carries the new state digest.
     ///
     /// # Errors
@@ -210,7 +197,7 @@ impl<'a> Tx<'a> {
         if let Some(flaw) = self.state.sealed.get(&LogId::Org).or_else(|| self.state.sealed.get(&log)) {
             return Err(StoreError::Sealed(flaw.clone()));
         }
-        let now = self.time_in(log);
+        let now = self.now;
         let origin = self.origin(log);
         let before = self.state.heads.get(&log).cloned();
         let mut frontier = before.as_ref().map_or_else(Frontier::new, |head| head.frontier.clone());
@@ -252,6 +239,7 @@ impl<'a> Tx<'a> {
         let leaf = leaf_hash(record.as_bytes());
         frontier.push(leaf);
         self.state.heads.insert(log, Head { frontier, state, last_ts: now });
+        self.state.latest = now;
         self.records.push(Placed { log, seq, record, leaf, openings });
         Ok(Receipt { log: origin, seq, leaf: hex::encode(leaf) })
     }

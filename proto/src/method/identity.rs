@@ -138,6 +138,9 @@ pub struct Revoked {
     pub grants: u64,
     /// Vaults in which they were.
     pub vaults: u64,
+    /// True if every reply that was on its way had been read, or dropped with its connection, before this answer; false
+    /// if a client did not read one in time.
+    pub drained: bool,
     /// Where it was recorded.
     pub receipt: Receipt,
 }

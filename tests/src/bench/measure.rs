@@ -1,5 +1,6 @@
 //! The usual table: floors and agent in turns, on the disk as it is and on a modelled one.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -57,8 +58,13 @@ struct Rounds {
 
 const SCHEMES: [Scheme; 2] = [Scheme::Resident, Scheme::Derived];
 
+/// The environment that loads a library before others.
+fn preloaded(shim: Option<&Path>) -> Vec<(OsString, OsString)> {
+    shim.map(|shim| (OsString::from("LD_PRELOAD"), shim.as_os_str().to_owned())).into_iter().collect()
+}
+
 async fn table(disk: &str, plan: &Plan, shim: Option<&Path>) -> anyhow::Result<String> {
-    let mut organisation = Organisation::found_with(&Setup { preload: shim.map(Path::to_owned), ..Setup::default() });
+    let mut organisation = Organisation::found_with(&Setup { environment: preloaded(shim), ..Setup::default() });
     let team = Team::enrol(&organisation).await;
     let mut takers = Vec::new();
     for scheme in SCHEMES {

@@ -84,28 +84,18 @@ impl Store {
         T: Send + 'static,
         C: FnMut(&mut Tx<'_>) -> Result<(T, Receipt), Refusal> + Send + 'static,
     {
-        self.enqueue(command, false)
+        self.submit_as(false, command)
     }
 
-    /// As [`Store::submit`], ahead of everything that waits: for what ends access.
+    /// As [`Store::submit`]. An urgent command goes ahead of everything that waits, and is tried even on a full disk: for
+    /// what ends access, and only once it is known that the caller may do it.
     ///
     /// # Errors
     /// As [`Store::submit`].
-    pub fn submit_urgent<T, C>(
+    pub fn submit_as<T, C>(
         &self,
-        command: C,
-    ) -> impl Future<Output = Result<Durable<T>, Refused>> + Send + use<T, C>
-    where
-        T: Send + 'static,
-        C: FnMut(&mut Tx<'_>) -> Result<(T, Receipt), Refusal> + Send + 'static,
-    {
-        self.enqueue(command, true)
-    }
-
-    fn enqueue<T, C>(
-        &self,
-        command: C,
         urgent: bool,
+        command: C,
     ) -> impl Future<Output = Result<Durable<T>, Refused>> + Send + use<T, C>
     where
         T: Send + 'static,

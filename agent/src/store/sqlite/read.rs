@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, params};
-use strongroom_proto::audit::merkle::Hash;
+use strongroom_proto::audit::merkle::{Hash, leaf_hash};
 use strongroom_proto::audit::opening::Opening;
 
 use super::file::connect_reader;
@@ -50,16 +50,17 @@ impl Readers {
     /// Reads at most `limit` records of a log. Blocks: call it off the runtime.
     ///
     /// # Errors
-    /// [`StoreError::Read`].
+    /// [`StoreError::Read`]; [`StoreError::Sealed`] if a record was changed or removed beside its leaf.
     pub fn records(&self, log: LogId, page: Page, limit: u32) -> Result<Vec<StoredRecord>, StoreError> {
-        self.with(|connection| {
+        let (records, flaw) = self.with(|connection| {
+            let mut flaw = None;
             let (sql, place) = match page {
                 Page::From(seq) => (
-                    "SELECT seq, record, openings FROM audit WHERE log = ?1 AND seq >= ?2 AND record IS NOT NULL ORDER BY seq LIMIT ?3",
+                    "SELECT seq, record, openings, leaf FROM audit WHERE log = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3",
                     seq,
                 ),
                 Page::Before(seq) => (
-                    "SELECT seq, record, openings FROM audit WHERE log = ?1 AND seq < ?2 AND record IS NOT NULL ORDER BY seq DESC LIMIT ?3",
+                    "SELECT seq, record, openings, leaf FROM audit WHERE log = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3",
                     seq,
                 ),
             };
@@ -75,10 +76,20 @@ impl Readers {
                     .and_then(|sealed| self.sealer.open_text(log, &seq.to_be_bytes(), &sealed))
                     .and_then(|plain| serde_json::from_slice(&plain).ok())
                     .unwrap_or_default();
-                records.push(StoredRecord { seq, record: row.get(1)?, openings });
+                let record: Option<String> = row.get(1)?;
+                let leaf: Hash = row.get(3)?;
+                match record.filter(|record| leaf_hash(record.as_bytes()) == leaf) {
+                    Some(record) => records.push(StoredRecord { seq, record, openings }),
+                    None => flaw = Some(seq),
+                }
             }
-            Ok(records)
-        })
+            Ok((records, flaw))
+        })?;
+        match flaw {
+            // What was changed beside its leaf is shown to nobody as a record.
+            Some(seq) => Err(StoreError::Sealed(format!("record {seq} is not what was recorded"))),
+            None => Ok(records),
+        }
     }
 
     /// Reads at most `limit` leaf hashes from a place on. Blocks.
@@ -95,17 +106,20 @@ impl Readers {
         })
     }
 
-    /// Reads the kept checkpoints of a log, oldest first. Blocks.
+    /// Reads kept checkpoints of a log below a size, oldest first, at most `most`, evenly thinned. Blocks.
     ///
     /// # Errors
     /// [`StoreError::Read`].
-    pub fn checkpoints(&self, log: LogId) -> Result<Vec<(u64, String)>, StoreError> {
+    pub fn checkpoints_before(&self, log: LogId, size: u64, most: u32) -> Result<Vec<String>, StoreError> {
         self.with(|connection| {
             connection
-                .prepare_cached("SELECT size, note FROM checkpoint WHERE log = ?1 ORDER BY size")?
-                .query_map(params![log.to_bytes()], |row| {
-                    Ok((u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0), row.get(1)?))
-                })?
+                .prepare_cached(
+                    "SELECT note FROM (
+                         SELECT size, note, row_number() OVER (ORDER BY size DESC) - 1 AS place, count(*) OVER () AS total
+                         FROM checkpoint WHERE log = ?1 AND size < ?2
+                     ) WHERE place % ((total + ?3 - 1) / ?3) = 0 ORDER BY size",
+                )?
+                .query_map(params![log.to_bytes(), i64::try_from(size).unwrap_or(i64::MAX), most], |row| row.get(0))?
                 .collect()
         })
     }

@@ -65,6 +65,7 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct Waiting {
+    urgent: VecDeque<Box<dyn Job>>,
     jobs: VecDeque<Box<dyn Job>>,
     notes: Vec<Note>,
     closing: Option<oneshot::Sender<()>>,
@@ -91,13 +92,11 @@ impl Queue {
         {
             return Err(StoreError::Sealed(reason.clone()));
         }
-        if job.urgent() {
-            waiting.jobs.push_front(job);
-        } else if waiting.jobs.len() >= QUEUE_LEN_MAX {
+        let lane = if job.urgent() { &mut waiting.urgent } else { &mut waiting.jobs };
+        if lane.len() >= QUEUE_LEN_MAX {
             return Err(StoreError::Busy);
-        } else {
-            waiting.jobs.push_back(job);
         }
+        lane.push_back(job);
         drop(waiting);
         self.wake.notify_one();
         Ok(())
@@ -128,9 +127,11 @@ impl Queue {
         let begun = Instant::now();
         let mut waiting = self.waiting();
         loop {
-            if !waiting.jobs.is_empty() || !waiting.notes.is_empty() {
-                let count = waiting.jobs.len().min(BATCH_LEN_MAX);
-                let jobs = waiting.jobs.drain(..count).collect();
+            if !waiting.urgent.is_empty() || !waiting.jobs.is_empty() || !waiting.notes.is_empty() {
+                let count = waiting.urgent.len().min(BATCH_LEN_MAX);
+                let mut jobs: Vec<_> = waiting.urgent.drain(..count).collect();
+                let count = waiting.jobs.len().min(BATCH_LEN_MAX - count);
+                jobs.extend(waiting.jobs.drain(..count));
                 return Some(Batch { jobs, notes: std::mem::take(&mut waiting.notes) });
             }
             if waiting.closing.is_some() {
@@ -144,6 +145,31 @@ impl Queue {
             } else {
                 waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
             }
+        }
+    }
+}
+
+/// However the thread ends, by a fault of its own too: nobody waits for it in vain, and the agent knows that it is gone.
+struct Ending(Arc<Queue>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let mut waiting = self.0.waiting();
+        waiting.closed = true;
+        if waiting.closing.is_none() {
+            waiting.sealed = Some("the writer ended abnormally".to_owned());
+        }
+        // Dropping a job tells its caller that the store is closed.
+        let left = (
+            std::mem::take(&mut waiting.urgent),
+            std::mem::take(&mut waiting.jobs),
+            std::mem::take(&mut waiting.notes),
+        );
+        let closing = waiting.closing.take();
+        drop(waiting);
+        drop(left);
+        if let Some(closing) = closing {
+            let _ = closing.send(());
         }
     }
 }
@@ -174,18 +200,16 @@ impl Writer {
     }
 
     pub(super) fn run(mut self) {
+        let ending = Ending(Arc::clone(&self.queue));
         while let Some(Batch { jobs, notes }) = self.queue.take() {
             self.keep(notes);
             if !jobs.is_empty() {
                 self.commit(jobs);
             }
         }
-        let closing = self.queue.waiting().closing.take();
         // The file and its lock go before the answer: whoever waits may open the store at once.
         drop(self.file);
-        if let Some(closing) = closing {
-            let _ = closing.send(());
-        }
+        drop(ending);
     }
 
     /// Commits a batch. If the disk is full, the reserve is freed and what ends access is tried once more.
