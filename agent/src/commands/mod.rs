@@ -66,7 +66,7 @@ impl Caller {
     /// # Errors
     /// The denial.
     pub fn may(&self, state: &State, operation: Operation, now: Timestamp) -> Result<Terms, Denial> {
-        decide(&self.org_facts(state), operation, now)
+        decide(&self.org_facts(state), operation, not_before_the_log(state, LogId::Org, now))
     }
 
     /// Decides in a vault.
@@ -74,6 +74,7 @@ impl Caller {
     /// # Errors
     /// The denial.
     pub fn may_in(&self, state: &State, vault: VaultId, operation: Operation, now: Timestamp) -> Result<Terms, Denial> {
+        let now = not_before_the_log(state, LogId::Vault(vault), not_before_the_log(state, LogId::Org, now));
         decide(&self.facts(state, vault), operation, now)
     }
 
@@ -126,6 +127,12 @@ impl Caller {
     pub fn nothing_there(&self, state: &State, event: &'static str, asked: &str) -> Refusal {
         self.refused(state, Denial::Hidden, None, self.draft(state, event).text("asked", asked))
     }
+}
+
+/// Moves the time of a decision up to the last record of a log: a clock that was set back revives no grant, and looks
+/// before a commit decide as the commit does.
+fn not_before_the_log(state: &State, log: LogId, now: Timestamp) -> Timestamp {
+    state.heads.get(&log).map_or(now, |head| now.max(head.last_ts))
 }
 
 /// Finds a vault that the caller may see, at the place of the commit.
