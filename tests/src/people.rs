@@ -62,7 +62,7 @@ impl Person {
         private.set_comment(format!("{slug}@example"));
         let key = root.join(format!("key-{slug}"));
         private.write_openssh_file(&key, LineEnding::LF).expect("the key can be written");
-        private.public_key().write_openssh_file(&key.with_extension("pub")).expect("the key can be written");
+        private.public_key().write_openssh_file(key.with_extension("pub")).expect("the key can be written");
         Self {
             slug: slug.to_owned(),
             key,
