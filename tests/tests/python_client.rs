@@ -16,7 +16,7 @@ fn python(organisation: &Organisation, person: &Person, pin: &str, account: &str
 }
 
 #[tokio::test]
-async fn a_client_of_sixty_lines_takes_a_code() {
+async fn a_client_in_the_standard_library_takes_a_code() {
     let organisation = Organisation::found();
     let mut admin = organisation.admin.connect().await;
     let manager = organisation.enrol(&mut admin, "manager", &[]).await;
