@@ -105,6 +105,14 @@ impl AgentProcess {
     /// If it does not end within 20 s.
     pub fn stop(&mut self) -> ExitStatus {
         tools::run("kill", &["-TERM", &self.pid().to_string()]);
+        self.wait()
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Panics
+    /// If it does not within 20 s.
+    pub fn wait(&mut self) -> ExitStatus {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("the agent can be waited for") {

@@ -7,6 +7,7 @@ pub mod disk;
 pub mod organisation;
 pub mod people;
 pub mod pty;
+pub mod raw;
 pub mod seeds;
 pub mod tools;
 pub mod trail;

@@ -15,7 +15,7 @@ use strongroom_proto::words::{IdentityKind, OrgRole, Scheme, VaultRole};
 use tempfile::TempDir;
 
 use crate::agent::{AgentProcess, Launch};
-use crate::people::Person;
+use crate::people::{KNOWN_AGENTS, Person};
 use crate::tools;
 
 /// The PIN of test tokens: recognisable, so that a leak can be found by searching for it.
@@ -72,7 +72,7 @@ impl Organisation {
         assert!(output.status.success(), "init: {}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8_lossy(&output.stdout);
         let pin_line = text.lines().last().expect("init prints the line for known_agents");
-        tools::write_private(&organisation.root.path().join("known_agents"), &format!("{pin_line}\n"));
+        tools::write_private(&organisation.root.path().join(KNOWN_AGENTS), &format!("{pin_line}\n"));
         organisation.start();
         organisation
     }
@@ -90,6 +90,7 @@ impl Organisation {
         let tokens = root.path().join("tokens");
         private(&tokens);
         private(&root.path().join("run"));
+        private(&root.path().join("config/strongroom"));
         let softhsm_conf = root.path().join("softhsm2.conf");
         let conf =
             format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n", tokens.display());
@@ -151,6 +152,16 @@ impl Organisation {
     #[must_use]
     pub fn tokens(&self) -> PathBuf {
         self.root.path().join("tokens")
+    }
+
+    /// The agent's key as clients pin it: `keytype base64`.
+    ///
+    /// # Panics
+    /// If the organisation was not founded.
+    #[must_use]
+    pub fn agent_key(&self) -> String {
+        let pins = std::fs::read_to_string(self.root.path().join(KNOWN_AGENTS)).expect("init was run");
+        pins.trim().split_once(' ').expect("a pin has a name").1.to_owned()
     }
 
     /// The store's file.

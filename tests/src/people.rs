@@ -10,6 +10,9 @@ use strongroom_proto::ids::Slug;
 
 use crate::tools;
 
+/// Where pins are, beneath the test's folder: the command's own place, with the configuration in `config`.
+pub const KNOWN_AGENTS: &str = "config/strongroom/known_agents";
+
 /// Somebody with a key.
 #[derive(Clone, Debug)]
 pub struct Person {
@@ -42,7 +45,7 @@ impl Person {
             slug: slug.to_owned(),
             key,
             socket: socket.to_owned(),
-            known_agents: root.join("known_agents"),
+            known_agents: root.join(KNOWN_AGENTS),
             home: root.to_owned(),
         }
     }
@@ -59,12 +62,12 @@ impl Person {
         private.set_comment(format!("{slug}@example"));
         let key = root.join(format!("key-{slug}"));
         private.write_openssh_file(&key, LineEnding::LF).expect("the key can be written");
-        private.public_key().write_openssh_file(&key.with_extension("pub")).expect("the key can be written");
+        private.public_key().write_openssh_file(key.with_extension("pub")).expect("the key can be written");
         Self {
             slug: slug.to_owned(),
             key,
             socket: socket.to_owned(),
-            known_agents: root.join("known_agents"),
+            known_agents: root.join(KNOWN_AGENTS),
             home: root.to_owned(),
         }
     }
@@ -90,8 +93,7 @@ impl Person {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("STRONGROOM_SOCK", &self.socket)
             .env("STRONGROOM_IDENTITY", &self.slug)
-            .env("STRONGROOM_KEY", &self.key)
-            .env("STRONGROOM_KNOWN_AGENTS", &self.known_agents);
+            .env("STRONGROOM_KEY", &self.key);
         command
     }
 

@@ -150,11 +150,11 @@ async fn a_revocation_that_cannot_be_written_is_no_success_and_nobody_gets_codes
 async fn a_failing_sync_refuses_the_batch_and_the_agent_goes_on() {
     let disk = Disk::new();
     let mut house = House::disk(&disk).await;
-    for round in 0..3_usize {
+    for (round, code) in RFC_4226.iter().enumerate().take(3) {
         disk.fault(Fault::SyncFails);
         assert_eq!(kind(release(&mut house.client, "hotp").await), ErrorKind::StoreUnavailable);
         disk.fault(Fault::None);
-        assert_eq!(release(&mut house.client, "hotp").await.unwrap().code.as_str(), RFC_4226[round]);
+        assert_eq!(release(&mut house.client, "hotp").await.unwrap().code.as_str(), *code);
         assert_eq!(house.released().await.len(), 2 + round);
     }
     assert_eq!(state(&mut house.client).await, (State::Ready, Health::Ok));

@@ -210,7 +210,8 @@ impl Victim {
 async fn take(shared: Arc<Shared>, turn: u32) {
     use std::io::{Read as _, Write as _};
     let ahead = 1 + u64::from(turn % 3);
-    let late_reader = turn % 2 == 0;
+    // Slower than the commits of a revocation: only waiting for the reader keeps a code out of its queue.
+    let pause_us = [100, 900, 30_000, 900][turn as usize % 4];
     let (mut asked, mut answered) = (0_u64, 0_u64);
     let mut held = String::new();
     loop {
@@ -252,8 +253,8 @@ async fn take(shared: Arc<Shared>, turn: u32) {
                 }
             }
         }
-        if idle || late_reader {
-            tokio::time::sleep(Duration::from_micros(if late_reader { 900 } else { 100 })).await;
+        if idle || pause_us > 100 {
+            tokio::time::sleep(Duration::from_micros(pause_us)).await;
         }
     }
 }

@@ -220,9 +220,11 @@ pub fn decide(facts: &Facts, operation: Operation, now: Timestamp) -> Result<Ter
         Operation::AccountImport => {
             held.with(VaultRole::Manager).ok_or_else(|| held.refusal_or_office(admin || org_auditor))
         }
-        Operation::AccountRemove(_) => {
-            held.with(VaultRole::Manager).ok_or_else(|| held.refusal_or_office(admin || org_auditor))
-        }
+        Operation::AccountRemove(account) => held.with(VaultRole::Manager).ok_or_else(|| {
+            // A viewer of other accounts must not learn that this one exists.
+            let sees = admin || org_auditor || held.seeing(account).is_some();
+            if sees { Denial::NoRight } else { Denial::Hidden }
+        }),
         Operation::CodeRelease(account) => held.release(account, admin || org_auditor),
         Operation::GrantSee => held
             .with(VaultRole::Manager)

@@ -66,7 +66,7 @@ impl Caller {
     /// # Errors
     /// The denial.
     pub fn may(&self, state: &State, operation: Operation, now: Timestamp) -> Result<Terms, Denial> {
-        decide(&self.org_facts(state), operation, now)
+        decide(&self.org_facts(state), operation, now.max(state.latest))
     }
 
     /// Decides in a vault.
@@ -74,7 +74,7 @@ impl Caller {
     /// # Errors
     /// The denial.
     pub fn may_in(&self, state: &State, vault: VaultId, operation: Operation, now: Timestamp) -> Result<Terms, Denial> {
-        decide(&self.facts(state, vault), operation, now)
+        decide(&self.facts(state, vault), operation, now.max(state.latest))
     }
 
     /// True if the caller holds an org role.

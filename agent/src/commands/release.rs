@@ -74,6 +74,8 @@ pub fn release(tx: &mut Tx<'_>, caller: &Caller, wanted: &Wanted) -> Result<(App
     let terms = caller
         .may_in(&tx.state, vault.id, Operation::CodeRelease(account.id), now)
         .map_err(|denial| caller.refused(&tx.state, denial, Some(vault.id), draft.clone()))?;
+    // Rows that do not open are missing here: say why, rather than that the account has changed.
+    tx.check_whole(log)?;
 
     let mut draft = draft.maybe_text("reason", wanted.reason.as_deref()).maybe_text("ticket", wanted.ticket.as_deref());
     draft.grant = terms.grant;

@@ -189,14 +189,23 @@ impl<'a> Tx<'a> {
         row.displace(&mut self.state);
     }
 
+    /// Refuses if a log, or the organisation's, did not match when the store was opened.
+    ///
+    /// # Errors
+    /// [`StoreError::Sealed`].
+    pub fn check_whole(&self, log: LogId) -> Result<(), StoreError> {
+        match self.state.sealed.get(&LogId::Org).or_else(|| self.state.sealed.get(&log)) {
+            Some(flaw) => Err(StoreError::Sealed(flaw.clone())),
+            None => Ok(()),
+        }
+    }
+
     /// Appends a record. If the command changed rows of this log, the record carries the new state digest.
     ///
     /// # Errors
     /// [`StoreError::Encoding`] if the record breaks the format.
     pub fn append(&mut self, log: LogId, draft: Draft) -> Result<Receipt, StoreError> {
-        if let Some(flaw) = self.state.sealed.get(&LogId::Org).or_else(|| self.state.sealed.get(&log)) {
-            return Err(StoreError::Sealed(flaw.clone()));
-        }
+        self.check_whole(log)?;
         let now = self.now;
         let origin = self.origin(log);
         let before = self.state.heads.get(&log).cloned();

@@ -16,9 +16,9 @@ use cryptoki::slot::Slot;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use super::TokenConfig;
 use super::fault::At;
 use super::label::{IDENTITY, PREFIX, STORE_KEYS};
+use super::{TokenConfig, token_file};
 use crate::keystore::{KeystoreError, Operation, TokenId};
 
 /// Counts the enumerations of this process. A handle is good for the one it came from.
@@ -49,6 +49,11 @@ impl Module {
     pub(super) fn initialise(config: &TokenConfig, operation: Operation) -> Result<Self, KeystoreError> {
         let unusable =
             |reason: String| KeystoreError::Module { operation, module: config.module.display().to_string(), reason };
+        // SoftHSM looks for its tokens while it initialises.
+        config.storage.as_deref().map_or(Ok(()), token_file::guard).map_err(|error| KeystoreError::System {
+            operation,
+            reason: format!("the token's files cannot be kept safe: {error}"),
+        })?;
         let context = Pkcs11::new(&config.module).map_err(|error| unusable(error.to_string()))?;
         match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
             Ok(()) => Ok(Self(context)),

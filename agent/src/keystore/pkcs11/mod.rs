@@ -16,6 +16,7 @@ mod store_keys;
 mod template;
 #[cfg(test)]
 mod tests;
+mod token_file;
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
@@ -46,7 +47,8 @@ pub struct TokenConfig {
     /// Its serial number, if several tokens bear the label.
     #[serde(default)]
     pub serial: Option<String>,
-    /// Where a software token keeps its files, to make new keys durable: SoftHSM issues no fsync.
+    /// Where a software token keeps its files: to make new keys durable, since SoftHSM issues no fsync, and to survive a
+    /// login that was killed.
     #[serde(default)]
     pub storage: Option<PathBuf>,
     /// How many vault keys the token may hold.

@@ -61,7 +61,8 @@ pub(super) fn load(
         }
     }
     // Only a store that `init` has not filled yet has no log of the organisation.
-    if !state.heads.contains_key(&LogId::Org) && !(state.heads.is_empty() && state.marks.is_empty()) {
+    let begun = !(state.heads.is_empty() && state.marks.is_empty());
+    if begun && !state.heads.contains_key(&LogId::Org) {
         flaws.entry(LogId::Org).or_insert_with(|| "its log is gone".to_owned());
     }
     for (log, flaw) in flaws {
