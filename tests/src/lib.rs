@@ -2,6 +2,8 @@
 //! private folder that goes away with the test. Nothing is simulated.
 
 pub mod agent;
+pub mod big_digits;
+pub mod clients;
 pub mod fsync;
 pub mod organisation;
 pub mod people;

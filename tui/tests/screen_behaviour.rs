@@ -164,6 +164,18 @@ fn the_filter_finds_clients_and_accounts_and_esc_clears_it() {
 }
 
 #[test]
+fn a_kept_filter_is_not_forgotten() {
+    for (width, height) in [(120, 40), (80, 24), (40, 12)] {
+        let mut desk = Desk::connected(width, height, Choice::Mono);
+        desk.press("/m365⏎");
+        let footer = text(&desk).lines().last().unwrap_or_default().to_owned();
+        assert!(footer.contains("/m365 Esc clears") && footer.contains("? help"), "{footer}");
+        desk.press("⎋");
+        assert!(!text(&desk).contains("/m365 Esc"), "{}", text(&desk));
+    }
+}
+
+#[test]
 fn what_the_agent_sends_cannot_drive_the_terminal() {
     let evil = "a\x1b]52;c;eA==\x07\u{202e}gpj.exe\u{9b}2J";
     let mut desk = Desk::connected(120, 40, Choice::Mono);
