@@ -35,7 +35,10 @@ pub fn read(screen: &str) -> Option<String> {
 fn row_from(lines: &[Vec<char>], digits: &[Glyph], top: usize, left: usize, width: usize) -> String {
     let digit_at = |left: usize| {
         let seen = glyph(&lines[top..], 0, left);
-        digits.iter().position(|digit| *digit == seen).and_then(|digit| char::from_digit(u32::try_from(digit).ok()?, 10))
+        digits
+            .iter()
+            .position(|digit| *digit == seen)
+            .and_then(|digit| char::from_digit(u32::try_from(digit).ok()?, 10))
     };
     let mut found = String::new();
     let mut left = left;

@@ -36,7 +36,8 @@ impl Clients {
             give(&mut admin, vault, "manager", VaultRole::Manager).await;
             give(&mut admin, vault, "tech", VaultRole::Viewer).await;
         }
-        let totp = |name: &str, period_s: u32| Row { period_s, ..row(name, OtpKind::Totp, Algorithm::Sha1, 6, RFC_SHA1) };
+        let totp =
+            |name: &str, period_s: u32| Row { period_s, ..row(name, OtpKind::Totp, Algorithm::Sha1, 6, RFC_SHA1) };
         let counter = row("counter", OtpKind::Hotp, Algorithm::Sha1, 6, RFC_SHA1);
         let mut client = manager.connect().await;
         import(&mut client, "acme", vec![totp("slow", SLOW_S), totp("quick", 10), counter]).await;

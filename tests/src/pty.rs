@@ -31,6 +31,8 @@ struct Seen {
 
 struct State {
     emulator: vt100::Parser<Listener>,
+    /// Shown between the taking of the alternate screen and the first frame.
+    nothing: vt100::Screen,
     is_over: bool,
 }
 
@@ -65,7 +67,7 @@ impl State {
     /// The screen that a person would see: a whole frame, or the ordinary screen.
     fn screen(&self) -> &vt100::Screen {
         let now = self.emulator.screen();
-        if now.alternate_screen() { self.emulator.callbacks().frame.as_ref().unwrap_or(now) } else { now }
+        if now.alternate_screen() { self.emulator.callbacks().frame.as_ref().unwrap_or(&self.nothing) } else { now }
     }
 }
 
@@ -101,7 +103,9 @@ impl Terminal {
         let mut reader = pair.master.try_clone_reader().expect("the terminal can be read");
         let writer = pair.master.take_writer().expect("the terminal can be written to");
         let emulator = vt100::Parser::new_with_callbacks(cells(rows), cells(columns), 0, Listener::default());
-        let seen = Arc::new(Seen { state: Mutex::new(State { emulator, is_over: false }), changed: Condvar::new() });
+        let nothing = emulator.screen().clone();
+        let state = Mutex::new(State { emulator, nothing, is_over: false });
+        let seen = Arc::new(Seen { state, changed: Condvar::new() });
         let filled = Arc::clone(&seen);
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];

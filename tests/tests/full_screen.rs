@@ -72,7 +72,8 @@ async fn every_size_class_shows_where_one_is() {
     let digits = reveal_slow(&mut terminal);
     // Medium, wide, compact, tiny, and back, with the code on the screen.
     terminal.resize(120, 40);
-    let wide = terminal.wait_until("the wide layout", |screen| screen.contains("Recent") && screen.contains("acme/slow"));
+    let wide =
+        terminal.wait_until("the wide layout", |screen| screen.contains("Recent") && screen.contains("acme/slow"));
     assert!(wide.contains("acme Ltd") && wide.contains("space hide"), "{wide}");
     terminal.resize(40, 12);
     let compact = terminal.wait_for("Vaults › acme › slow");
@@ -110,12 +111,14 @@ async fn at_40x12_one_drills_down_and_back() {
 async fn a_counter_moves_only_after_a_yes() {
     let clients = Clients::found().await;
     let mut terminal = open(&clients.tech, 80, 24);
-    terminal.send("/counter\r\r");
-    terminal.wait_for("y/N");
-    terminal.send("n");
-    terminal.wait_gone("y/N");
+    terminal.send("/counter\r");
+    terminal.wait_for("/counter Esc clears");
     terminal.send("\r");
-    terminal.wait_for("y/N");
+    terminal.wait_for("y yes · N no");
+    terminal.send("n");
+    terminal.wait_gone("y yes · N no");
+    terminal.send("\r");
+    terminal.wait_for("y yes · N no");
     terminal.send("y");
     let shown = terminal.wait_until("large digits", |screen| big_digits::read(screen).is_some());
     assert_eq!(big_digits::read(&shown).as_deref(), Some("755224"), "the first of RFC 4226, none was spent");
@@ -132,9 +135,12 @@ async fn the_trail_is_shown_and_verified() {
     terminal.wait_for("✓ verified");
     terminal.send("\r");
     terminal.wait_for("actor");
+    // Esc followed at once by another key would be Alt.
     terminal.send("\x1b");
+    terminal.wait_gone("Record #");
     terminal.send("/grant");
-    terminal.wait_until("the filtered trail", |screen| screen.contains("grant.give") && !screen.contains("account.import"));
+    terminal
+        .wait_until("the filtered trail", |screen| screen.contains("grant.give") && !screen.contains("account.import"));
 }
 
 #[tokio::test]

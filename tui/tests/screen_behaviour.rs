@@ -164,6 +164,31 @@ fn the_filter_finds_clients_and_accounts_and_esc_clears_it() {
 }
 
 #[test]
+fn a_shown_code_stays_in_sight_when_the_window_shrinks() {
+    let mut desk = code_shown(80, 24, Choice::Mono);
+    assert_eq!(desk.model.vaults.focus, Pane::Accounts);
+    desk.send(Msg::Resize(40, 12));
+    assert_eq!(desk.model.vaults.focus, Pane::Code);
+    assert!(text(&desk).contains("space hide"), "{}", text(&desk));
+    let mut hidden = Desk::connected(80, 24, Choice::Mono);
+    hidden.send(Msg::Resize(40, 12));
+    assert_eq!(hidden.model.vaults.focus, Pane::Clients);
+}
+
+#[test]
+fn a_filter_may_be_typed_before_the_lists_have_come() {
+    let mut desk = Desk::new(80, 24, Choice::Mono);
+    desk.press("/m365⏎");
+    desk.send(Msg::Agent(AgentEvent::Vaults(Ok(vaults()))));
+    desk.send(Msg::Agent(AgentEvent::Accounts(Ok(accounts()))));
+    assert_eq!(desk.model.vaults.focus, Pane::Accounts);
+    assert_eq!(
+        desk.model.vaults.selected_account().map(|account| account.address.account.as_str()),
+        Some("m365-admin")
+    );
+}
+
+#[test]
 fn a_kept_filter_is_not_forgotten() {
     for (width, height) in [(120, 40), (80, 24), (40, 12)] {
         let mut desk = Desk::connected(width, height, Choice::Mono);

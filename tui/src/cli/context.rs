@@ -60,7 +60,7 @@ impl Context {
     pub(super) async fn log_in(&self) -> Result<Client, CliError> {
         let settings = self.settings()?;
         let identity = identity(&settings)?;
-        let signer = self.signer(&settings)?;
+        let signer = self.signer(&settings, false)?;
         let pins = self.known_agents(&settings);
         let mut client = self.connect_to(&socket(&settings)).await?;
         client.login(Login { identity, client: CLIENT, signer: signer.as_ref(), pins: &pins }).await?;
@@ -85,7 +85,7 @@ impl Context {
     pub(super) async fn screen(&self) -> Result<Options, CliError> {
         let settings = self.settings()?;
         let identity = identity(&settings)?.clone();
-        let signer = self.signer(&settings)?;
+        let signer = self.signer(&settings, true)?;
         let socket = socket(&settings);
         match Client::connect(&socket).await {
             Ok(mut client) => {
@@ -107,14 +107,16 @@ impl Context {
         Ok(Options { socket, identity, signer, pins, setup })
     }
 
-    /// The signer for the login. A passphrase is asked for on the terminal even when standard input is a pipe.
-    fn signer(&self, settings: &Settings) -> Result<Box<dyn Signer>, CliError> {
+    /// The signer for the login. A passphrase is asked for on the terminal even when standard input is a pipe; now, or
+    /// when something is signed.
+    fn signer(&self, settings: &Settings, ask_now: bool) -> Result<Box<dyn Signer>, CliError> {
         let person: Arc<dyn Person> = if self.globals.no_input { Arc::new(Nobody) } else { Arc::new(Terminal) };
         let ssh_auth_sock = std::env::var_os("SSH_AUTH_SOCK");
         let wish = Wish {
             key: settings.key.as_deref(),
             ssh_auth_sock: ssh_auth_sock.as_deref(),
             sign_command: self.globals.sign_cmd.as_deref(),
+            ask_now,
         };
         choose(wish, person).map_err(|error| {
             CliError::usage(chain(&error)).hint("--key FILE does the same as STRONGROOM_KEY; see strongroom --help")

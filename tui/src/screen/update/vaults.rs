@@ -74,6 +74,14 @@ fn forward(model: &mut Model, around: bool) -> Vec<Cmd> {
     Vec::new()
 }
 
+/// One panel at a time must not lose the code out of sight while it is on the screen.
+pub(super) fn resized(model: &mut Model) {
+    let selected = model.vaults.selected_account().map(|account| &account.address);
+    if model.size() == Size::Compact && model.code.account().is_some() && model.code.account() == selected {
+        model.vaults.focus = Pane::Code;
+    }
+}
+
 fn back(model: &mut Model) {
     release::hide(model);
     model.vaults.focus = match model.vaults.focus {
