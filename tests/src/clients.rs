@@ -1,10 +1,12 @@
 //! A small organisation to work in: two clients, a manager, a technician who sees both.
 
-use strongroom_proto::client::Client;
+use strongroom_proto::client::{CallError, Client};
+use strongroom_proto::error::ErrorKind;
 use strongroom_proto::method::account::Row;
+use strongroom_proto::method::vault::Create;
 use strongroom_proto::words::{Algorithm, OtpKind, Scheme, VaultRole};
 
-use crate::organisation::{Organisation, create_vault, give, import, row};
+use crate::organisation::{Organisation, give, import, row, slug};
 use crate::people::Person;
 use crate::seeds::{RFC_SHA1, base32};
 use crate::tools;
@@ -26,13 +28,17 @@ pub struct Clients {
 
 impl Clients {
     /// Founds it: `acme` with `slow`, `quick` (10 s) and `counter` (HOTP), `bluewater` with `vpn`, all of one seed.
+    ///
+    /// # Panics
+    /// If any step fails.
+    #[must_use]
     pub async fn found() -> Self {
         let organisation = Organisation::found();
         let mut admin = organisation.admin.connect().await;
         let manager = organisation.enrol(&mut admin, "manager", &[]).await;
         let tech = organisation.enrol(&mut admin, "tech", &[]).await;
         for vault in ["acme", "bluewater"] {
-            create_vault(&mut admin, vault, Scheme::Derived).await;
+            create(&mut admin, vault).await;
             give(&mut admin, vault, "manager", VaultRole::Manager).await;
             give(&mut admin, vault, "tech", VaultRole::Viewer).await;
         }
@@ -44,6 +50,26 @@ impl Clients {
         import(&mut client, "bluewater", vec![totp("vpn", 30)]).await;
         Self { organisation, admin, manager, tech }
     }
+}
+
+/// Makes a vault; again if the token is given up because this machine is too busy.
+async fn create(admin: &mut Client, name: &str) {
+    for _ in 0..30 {
+        let create = Create {
+            vault: slug(name),
+            name: format!("{name} Ltd"),
+            scheme: Some(Scheme::Derived),
+            min_assurance: None,
+        };
+        match admin.call(&create).await {
+            Ok(_) => return,
+            Err(CallError::Failure(failure)) if failure.kind == ErrorKind::HsmUnavailable => {
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            }
+            Err(error) => panic!("create {name}: {error}"),
+        }
+    }
+    panic!("create {name}: the token does not answer");
 }
 
 /// The codes of the seed that `oathtool` computes for a period between two times, the first and the last.

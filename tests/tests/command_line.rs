@@ -42,8 +42,8 @@ fn call_with_input(person: &Person, arguments: &[&str], input: &str) -> Output {
 
 #[tokio::test]
 async fn scripts_get_digits_and_objects_and_people_get_a_line() {
-    let clients = Clients::found().await;
-    let tech = &clients.tech;
+    let mut clients = Clients::found().await;
+    let tech = clients.tech.clone();
     let from = Timestamp::now();
     let piped = tech.call(&["code", "acme/slow"]);
     let digits = stdout(&piped).strip_suffix('\n').unwrap();
@@ -61,9 +61,14 @@ async fn scripts_get_digits_and_objects_and_people_get_a_line() {
     assert_eq!(object["code"], digits);
     assert_eq!(object["receipt"]["leaf"].as_str().unwrap().len(), 64);
     assert!(object["window_taken_by"].as_array().unwrap().is_empty(), "one's own code is nobody else's");
-    let by_manager: Value = serde_json::from_str(&clients.manager.succeed(&["code", "acme/slow", "--json"])).unwrap();
-    assert_eq!(keys(&by_manager["window_taken_by"][0]), ["at", "identity"]);
-    assert_eq!(by_manager["window_taken_by"][0]["identity"], "tech");
+    let other = clients.organisation.enrol(&mut clients.admin, "other", &[]).await;
+    give(&mut clients.admin, "acme", "other", VaultRole::Viewer).await;
+    let by_other: Value = serde_json::from_str(&other.succeed(&["code", "acme/slow", "--json"])).unwrap();
+    assert_eq!(keys(&by_other["window_taken_by"][0]), ["at", "identity"]);
+    assert_eq!(by_other["window_taken_by"][0]["identity"], "tech");
+    let warned = other.call(&["code", "acme/slow"]);
+    assert!(stderr(&warned).contains("tech took this code"), "{}", stderr(&warned));
+    assert_eq!(stdout(&warned).trim_end(), digits);
 
     let list: Value = serde_json::from_str(&tech.succeed(&["ls", "--json"])).unwrap();
     assert_eq!(keys(&list), ["items", "schema"]);
