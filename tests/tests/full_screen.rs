@@ -36,7 +36,7 @@ async fn a_code_is_found_shown_and_copied() {
     assert!(codes_between(SLOW_S, from, Timestamp::now()).contains(&digits), "{digits}\n{}", terminal.text());
     assert!(terminal.clipboard().is_empty());
     terminal.send("c");
-    assert_eq!(terminal.wait_for_clipboard(1), [digits.clone()]);
+    assert_eq!(terminal.wait_for_clipboard(1), std::slice::from_ref(&digits));
     terminal.wait_for("Sent to your terminal");
     terminal.send(" ");
     terminal.wait_for("••• •••");

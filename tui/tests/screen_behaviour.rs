@@ -176,6 +176,16 @@ fn a_shown_code_stays_in_sight_when_the_window_shrinks() {
 }
 
 #[test]
+fn a_client_that_is_open_when_the_window_grows_gets_its_newest_records() {
+    let mut desk = Desk::connected(80, 24, Choice::Mono);
+    desk.press("⏎");
+    desk.asked.clear();
+    desk.send(Msg::Resize(120, 40));
+    let is_recent = |cmd: &Cmd| matches!(cmd, Cmd::Call(AgentCall::Trail { purpose: TrailPurpose::Recent, .. }));
+    assert!(desk.asked.iter().any(is_recent));
+}
+
+#[test]
 fn a_filter_may_be_typed_before_the_lists_have_come() {
     let mut desk = Desk::new(80, 24, Choice::Mono);
     desk.press("/m365⏎");

@@ -30,8 +30,7 @@ pub fn update(model: &mut Model, message: Msg) -> Vec<Cmd> {
         Msg::Paste(pasted) => paste(model, &pasted),
         Msg::Resize(columns, rows) => {
             (model.area.width, model.area.height) = (columns, rows);
-            vaults::resized(model);
-            Vec::new()
+            vaults::resized(model)
         }
         Msg::Tick => tick(model),
         Msg::Resumed => {
