@@ -99,7 +99,7 @@ async fn ctrl_z_gives_the_terminal_back_and_fg_takes_it_again_without_the_code()
 
 #[tokio::test]
 async fn a_passphrase_is_asked_for_before_the_screen_opens() {
-    let clients = Clients::found().await;
+    let mut clients = Clients::found().await;
     let key = clients.tech.key.display().to_string();
     tools::run("ssh-keygen", &["-q", "-p", "-P", "", "-N", "open sesame", "-f", &key]);
     let mut terminal = Terminal::start_under_shell(&clients.tech.strongroom(&[]), 80, 24);
@@ -108,6 +108,12 @@ async fn a_passphrase_is_asked_for_before_the_screen_opens() {
     terminal.send("open sesame\r");
     let open = terminal.wait_for("acme Ltd");
     assert!(!open.contains("sesame"));
+    // Logging in again does not ask again.
+    clients.organisation.running().kill();
+    terminal.wait_for("✗ OFFLINE");
+    clients.organisation.start();
+    let again = terminal.wait_for("tech · connected");
+    assert!(!again.to_lowercase().contains("passphrase"), "{again}");
     terminal.send("q");
     let last = terminal.wait_for("[ended 0]");
     assert!(!last.contains("sesame"), "it is not echoed: {last}");

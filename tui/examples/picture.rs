@@ -25,7 +25,7 @@ fn main() -> anyhow::Result<()> {
 ///
 /// # Errors
 /// If a file cannot be written.
-pub fn write(folder: &Path) -> anyhow::Result<()> {
+pub(crate) fn write(folder: &Path) -> anyhow::Result<()> {
     let dark = Choice::Dark;
     let mut last_seconds = code_shown(80, 24, dark);
     last_seconds.wait(14);
