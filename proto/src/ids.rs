@@ -16,7 +16,7 @@ pub enum IdError {
     #[error("a name is 1 to 63 characters from a-z, 0-9 and '-', starting with a letter or digit")]
     Slug,
     /// The text is not `vault/account`.
-    #[error("an account is addressed as CLIENT/ACCOUNT, for example acme/m365-admin")]
+    #[error("an account is addressed as CLIENT/ACCOUNT in small letters, for example acme/m365-admin")]
     Address,
     /// The text is no id of this kind.
     #[error("not an id")]

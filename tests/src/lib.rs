@@ -3,6 +3,8 @@
 
 pub mod agent;
 pub mod bench;
+pub mod big_digits;
+pub mod clients;
 pub mod disk;
 pub mod organisation;
 pub mod people;

@@ -4,7 +4,7 @@
 #[path = "../tests/sample/mod.rs"]
 mod sample;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use ratatui::Terminal;
@@ -18,6 +18,14 @@ use strongroom::screen::view::view;
 fn main() -> anyhow::Result<()> {
     let folder = std::env::args_os().nth(1).map(PathBuf::from).context("usage: picture OUTDIR")?;
     std::fs::create_dir_all(&folder)?;
+    write(&folder)
+}
+
+/// Writes every picture into a folder.
+///
+/// # Errors
+/// If a file cannot be written.
+pub(crate) fn write(folder: &Path) -> anyhow::Result<()> {
     let dark = Choice::Dark;
     let mut last_seconds = code_shown(80, 24, dark);
     last_seconds.wait(14);

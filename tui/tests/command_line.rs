@@ -88,6 +88,17 @@ fn the_variable_names_the_socket_and_the_flag_wins() {
 }
 
 #[test]
+fn help_is_found_by_word_and_by_flag() {
+    let home = tempfile::tempdir().unwrap();
+    for (word, flag) in
+        [(vec!["help"], vec!["--help"]), (vec!["help", "vault", "create"], vec!["vault", "create", "--help"])]
+    {
+        let (word, flag) = (run(home.path(), &word), run(home.path(), &flag));
+        assert_eq!((word.status.code(), text(&word.stdout)), (Some(0), text(&flag.stdout)));
+    }
+}
+
+#[test]
 fn wrong_arguments_are_exit_code_2_in_both_dresses() {
     let home = tempfile::tempdir().unwrap();
     for arguments in [&["code"][..], &["code", "acme"], &["nonsense"], &["grant", "give", "acme", "jana", "boss"]] {

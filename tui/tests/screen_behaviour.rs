@@ -164,6 +164,53 @@ fn the_filter_finds_clients_and_accounts_and_esc_clears_it() {
 }
 
 #[test]
+fn a_shown_code_stays_in_sight_when_the_window_shrinks() {
+    let mut desk = code_shown(80, 24, Choice::Mono);
+    assert_eq!(desk.model.vaults.focus, Pane::Accounts);
+    desk.send(Msg::Resize(40, 12));
+    assert_eq!(desk.model.vaults.focus, Pane::Code);
+    assert!(text(&desk).contains("space hide"), "{}", text(&desk));
+    let mut hidden = Desk::connected(80, 24, Choice::Mono);
+    hidden.send(Msg::Resize(40, 12));
+    assert_eq!(hidden.model.vaults.focus, Pane::Clients);
+}
+
+#[test]
+fn a_client_that_is_open_when_the_window_grows_gets_its_newest_records() {
+    let mut desk = Desk::connected(80, 24, Choice::Mono);
+    desk.press("⏎");
+    desk.asked.clear();
+    desk.send(Msg::Resize(120, 40));
+    let is_recent = |cmd: &Cmd| matches!(cmd, Cmd::Call(AgentCall::Trail { purpose: TrailPurpose::Recent, .. }));
+    assert!(desk.asked.iter().any(is_recent));
+}
+
+#[test]
+fn a_filter_may_be_typed_before_the_lists_have_come() {
+    let mut desk = Desk::new(80, 24, Choice::Mono);
+    desk.press("/m365⏎");
+    desk.send(Msg::Agent(AgentEvent::Vaults(Ok(vaults()))));
+    desk.send(Msg::Agent(AgentEvent::Accounts(Ok(accounts()))));
+    assert_eq!(desk.model.vaults.focus, Pane::Accounts);
+    assert_eq!(
+        desk.model.vaults.selected_account().map(|account| account.address.account.as_str()),
+        Some("m365-admin")
+    );
+}
+
+#[test]
+fn a_kept_filter_is_not_forgotten() {
+    for (width, height) in [(120, 40), (80, 24), (40, 12)] {
+        let mut desk = Desk::connected(width, height, Choice::Mono);
+        desk.press("/m365⏎");
+        let footer = text(&desk).lines().last().unwrap_or_default().to_owned();
+        assert!(footer.contains("/m365 Esc clears") && footer.contains("? help"), "{footer}");
+        desk.press("⎋");
+        assert!(!text(&desk).contains("/m365 Esc"), "{}", text(&desk));
+    }
+}
+
+#[test]
 fn what_the_agent_sends_cannot_drive_the_terminal() {
     let evil = "a\x1b]52;c;eA==\x07\u{202e}gpj.exe\u{9b}2J";
     let mut desk = Desk::connected(120, 40, Choice::Mono);

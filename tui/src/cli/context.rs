@@ -3,10 +3,13 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use strongroom_proto::client::{CALL_TIMEOUT, Client, ConnectError, KnownAgents, Login, Newcomer, Signer, socket_path};
+use strongroom_proto::client::{
+    CALL_TIMEOUT, Client, ConnectError, KnownAgents, Login, LoginError, Newcomer, Signer, socket_path,
+};
 use strongroom_proto::ids::Slug;
 use zeroize::Zeroizing;
 
@@ -14,7 +17,7 @@ use super::args::Globals;
 use super::error::{CliError, chain};
 use super::output::Output;
 use crate::clipboard::Provider;
-use crate::login::{Person, Terminal, Wish, choose};
+use crate::login::{ChooseError, Person, Terminal, Wish, choose};
 use crate::screen::theme::Choice;
 use crate::screen::{Options, Setup};
 use crate::settings::{ClipboardProvider, Settings, Theme, user_folder};
@@ -60,7 +63,8 @@ impl Context {
     pub(super) async fn log_in(&self) -> Result<Client, CliError> {
         let settings = self.settings()?;
         let identity = identity(&settings)?;
-        let signer = self.signer(&settings)?;
+        let person: Arc<dyn Person> = if self.globals.no_input { Arc::new(Nobody) } else { Arc::new(Terminal) };
+        let signer = self.signer(&settings, person, false)?;
         let pins = self.known_agents(&settings);
         let mut client = self.connect_to(&socket(&settings)).await?;
         client.login(Login { identity, client: CLIENT, signer: signer.as_ref(), pins: &pins }).await?;
@@ -85,7 +89,8 @@ impl Context {
     pub(super) async fn screen(&self) -> Result<Options, CliError> {
         let settings = self.settings()?;
         let identity = identity(&settings)?.clone();
-        let signer = self.signer(&settings)?;
+        let person = Arc::new(BeforeScreen::new(self.globals.no_input));
+        let signer = self.signer(&settings, Arc::clone(&person) as Arc<dyn Person>, true)?;
         let socket = socket(&settings);
         match Client::connect(&socket).await {
             Ok(mut client) => {
@@ -104,20 +109,25 @@ impl Context {
         });
         let pins = Box::new(KnownAgents::new(Some(KnownAgents::SYSTEM_FILE.into()), user_pins(&settings)));
         let setup = Setup { theme, clipboard: self.clipboard()?, clock: Arc::new(Timestamp::now) };
+        person.leave();
         Ok(Options { socket, identity, signer, pins, setup })
     }
 
-    /// The signer for the login. A passphrase is asked for on the terminal even when standard input is a pipe.
-    fn signer(&self, settings: &Settings) -> Result<Box<dyn Signer>, CliError> {
-        let person: Arc<dyn Person> = if self.globals.no_input { Arc::new(Nobody) } else { Arc::new(Terminal) };
+    /// The signer for the login. A passphrase is asked for on the terminal even when standard input is a pipe; now, or
+    /// when something is signed.
+    fn signer(&self, settings: &Settings, person: Arc<dyn Person>, ask_now: bool) -> Result<Box<dyn Signer>, CliError> {
         let ssh_auth_sock = std::env::var_os("SSH_AUTH_SOCK");
         let wish = Wish {
             key: settings.key.as_deref(),
             ssh_auth_sock: ssh_auth_sock.as_deref(),
             sign_command: self.globals.sign_cmd.as_deref(),
+            ask_now,
         };
-        choose(wish, person).map_err(|error| {
-            CliError::usage(chain(&error)).hint("--key FILE does the same as STRONGROOM_KEY; see strongroom --help")
+        choose(wish, person).map_err(|error| match error {
+            ChooseError::Passphrase(error) => LoginError::Sign(error).into(),
+            error => {
+                CliError::usage(chain(&error)).hint("--key FILE does the same as STRONGROOM_KEY; see strongroom --help")
+            }
         })
     }
 
@@ -180,14 +190,42 @@ fn socket(settings: &Settings) -> PathBuf {
     socket_path(named, std::env::var_os("XDG_RUNTIME_DIR").as_deref())
 }
 
-/// The person at the key under `--no-input`.
+/// The person at the key when nobody may be asked, as under `--no-input`.
 struct Nobody;
 
 impl Person for Nobody {
     fn touch(&self, _key: &str) {}
 
     fn passphrase(&self, _question: &str) -> io::Result<Zeroizing<String>> {
-        Err(io::Error::other("nothing may be asked because of --no-input"))
+        Err(io::Error::other("nothing may be asked now"))
+    }
+}
+
+/// The person at the terminal until the screen opens. Afterwards a question or a hint would be written into the picture,
+/// and the answer would be taken for keys.
+struct BeforeScreen {
+    is_over: AtomicBool,
+}
+
+impl BeforeScreen {
+    const fn new(no_input: bool) -> Self {
+        Self { is_over: AtomicBool::new(no_input) }
+    }
+
+    fn leave(&self) {
+        self.is_over.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Person for BeforeScreen {
+    fn touch(&self, key: &str) {
+        if !self.is_over.load(Ordering::SeqCst) {
+            Terminal.touch(key);
+        }
+    }
+
+    fn passphrase(&self, question: &str) -> io::Result<Zeroizing<String>> {
+        if self.is_over.load(Ordering::SeqCst) { Nobody.passphrase(question) } else { Terminal.passphrase(question) }
     }
 }
 

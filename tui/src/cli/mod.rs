@@ -38,7 +38,12 @@ use crate::{clipboard, screen};
 /// Runs the program with these arguments, the program's name first.
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    if arguments.get(1).is_some_and(|argument| argument == "help") {
+        // What people try first.
+        arguments.remove(1);
+        arguments.push("--help".into());
+    }
     if arguments.get(1).is_some_and(|argument| argument == clipboard::SUBCOMMAND) {
         return keep_clipboard();
     }
@@ -76,10 +81,20 @@ fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     if !is_help && arguments.iter().any(|argument| argument == "--json") {
         let sentence = first_paragraph(&error.render().to_string());
         Output::new(true, false, Color::Never).fail(&CliError::usage(sentence).hint("strongroom --help"));
+    } else if arguments.iter().any(forges) {
+        // What was typed is repeated in the message; it may have been pasted from anywhere.
+        let lines: Vec<String> = error.render().to_string().lines().map(output::clean).collect();
+        Output::new(false, false, Color::Never).report(&format!("{}\n", lines.join("\n")));
     } else {
         let _ = error.print();
     }
     if is_help { ExitCode::SUCCESS } else { ExitCode::from(EXIT_USAGE) }
+}
+
+/// True if an argument holds what could forge the look of a terminal.
+fn forges(argument: &OsString) -> bool {
+    let text = argument.to_string_lossy();
+    output::clean(&text) != text
 }
 
 /// What is wrong, without the usage lines that follow.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ssh_key::PublicKey;
-use strongroom_proto::client::Signer;
+use strongroom_proto::client::{SignError, Signer};
 use strongroom_proto::sshsig;
 
 use super::agent_socket::{AgentError, AgentKey, AgentSigner, SshAgent};
@@ -25,6 +25,8 @@ pub struct Wish<'a> {
     pub ssh_auth_sock: Option<&'a OsStr>,
     /// `--sign-cmd`.
     pub sign_command: Option<&'a str>,
+    /// Ask for a key file's passphrase while choosing, once: later nobody can be asked.
+    pub ask_now: bool,
 }
 
 /// Why no key was chosen.
@@ -48,6 +50,9 @@ pub enum ChooseError {
     /// The key file cannot be used.
     #[error(transparent)]
     File(#[from] KeyFileError),
+    /// The key file's passphrase was not given.
+    #[error(transparent)]
+    Passphrase(#[from] SignError),
     /// No key was named and the ssh-agent is of no use.
     #[error("no key to log in with: set STRONGROOM_KEY to a key file, or use an ssh-agent ({0})")]
     Agent(#[source] AgentError),
@@ -74,9 +79,9 @@ pub fn choose(wish: Wish<'_>, person: Arc<dyn Person>) -> Result<Box<dyn Signer>
             Ok(Box::new(SignCommand::new(command, public)))
         }
         (None, Some(path)) => match public_in(path) {
-            Some(public) => by_public_file(path, &public, agent, person),
+            Some(public) => by_public_file(path, &public, agent, wish.ask_now, person),
             None if path.extension() == Some(OsStr::new("pub")) => Err(ChooseError::Public { path: path.to_owned() }),
-            None => by_private_file(path, agent, person),
+            None => by_private_file(path, agent, wish.ask_now, person),
         },
         (None, None) => only_one(&agent.map_err(ChooseError::Agent)?, &person),
     }
@@ -86,6 +91,7 @@ fn by_public_file(
     path: &Path,
     public: &PublicKey,
     agent: Result<SshAgent, AgentError>,
+    ask_now: bool,
     person: Arc<dyn Person>,
 ) -> Result<Box<dyn Signer>, ChooseError> {
     if let Some(signer) = held(agent, public, &person) {
@@ -93,7 +99,7 @@ fn by_public_file(
     }
     let private = path.with_extension("");
     if path.extension() == Some(OsStr::new("pub")) && private.is_file() {
-        return Ok(Box::new(KeyFile::open(&private, person)?));
+        return from_file(KeyFile::open(&private, person)?, ask_now);
     }
     Err(ChooseError::NotHeld { path: path.to_owned() })
 }
@@ -101,6 +107,7 @@ fn by_public_file(
 fn by_private_file(
     path: &Path,
     agent: Result<SshAgent, AgentError>,
+    ask_now: bool,
     person: Arc<dyn Person>,
 ) -> Result<Box<dyn Signer>, ChooseError> {
     let file = KeyFile::open(path, Arc::clone(&person))?;
@@ -108,6 +115,13 @@ fn by_private_file(
         && let Some(signer) = held(agent, file.public_key(), &person)
     {
         return Ok(signer);
+    }
+    from_file(file, ask_now)
+}
+
+fn from_file(mut file: KeyFile, ask_now: bool) -> Result<Box<dyn Signer>, ChooseError> {
+    if ask_now {
+        file.unlock_and_keep()?;
     }
     Ok(Box::new(file))
 }

@@ -19,7 +19,7 @@ fn a_named_file_wins_and_a_public_one_is_found_in_the_agent_or_beside() {
     let (held_public, beside_public) = (held.public_path(), beside.public_path());
     let broken = folder.path().join("broken.pub");
     let sock = Some(agent.socket.as_os_str());
-    let wish = |path| Wish { key: Some(path), ssh_auth_sock: sock, sign_command: None };
+    let wish = |path| Wish { key: Some(path), ssh_auth_sock: sock, ..Wish::default() };
 
     assert!(signs(&*choose(wish(&beside.path), person()).unwrap(), &beside));
     assert!(signs(&*choose(wish(&beside_public), person()).unwrap(), &beside));
@@ -45,7 +45,7 @@ fn a_key_with_a_passphrase_is_taken_from_the_agent_without_asking() {
     assert!(status.success());
     agent.add(&Key { path: unlocked }, &[]);
     let silent = Arc::new(TestPerson::default());
-    let wish = Wish { key: Some(&key.path), ssh_auth_sock: Some(agent.socket.as_os_str()), sign_command: None };
+    let wish = Wish { key: Some(&key.path), ssh_auth_sock: Some(agent.socket.as_os_str()), ..Wish::default() };
     assert!(signs(&*choose(wish, silent.clone()).unwrap(), &key));
     assert_eq!(silent.questions.load(std::sync::atomic::Ordering::SeqCst), 0);
     assert!(signs(&*choose(Wish { ssh_auth_sock: None, ..wish }, person()).unwrap(), &key));
@@ -57,7 +57,7 @@ fn security_keys_sign_from_the_agent() {
     let agent = Agent::start(&folder);
     let key = folder.make("ed25519-sk", "", "");
     agent.add(&key, &[]);
-    let wish = Wish { key: Some(&key.path), ssh_auth_sock: Some(agent.socket.as_os_str()), sign_command: None };
+    let wish = Wish { key: Some(&key.path), ssh_auth_sock: Some(agent.socket.as_os_str()), ..Wish::default() };
     assert!(signs(&*choose(wish, person()).unwrap(), &key));
 }
 

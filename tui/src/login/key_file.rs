@@ -46,7 +46,7 @@ pub enum KeyFileError {
 }
 
 /// Signs with a private key in a file. The key is read for each signature and wiped after it; an encrypted one asks for
-/// its passphrase each time, as there is the ssh-agent for those who want it remembered.
+/// its passphrase each time, unless it was kept: there is the ssh-agent for those who want it remembered for longer.
 pub struct KeyFile {
     path: PathBuf,
     public_key: PublicKey,
@@ -54,6 +54,7 @@ pub struct KeyFile {
     keygen: KeygenSigner,
     readable: bool,
     person: Arc<dyn Person>,
+    kept: Option<PrivateKey>,
 }
 
 impl KeyFile {
@@ -75,13 +76,24 @@ impl KeyFile {
             Err(_) => return Err(KeyFileError::Format { path: path.to_owned() }),
         };
         let keygen = KeygenSigner::new(path, public_key.clone(), Arc::clone(&person));
-        Ok(Self { path: path.to_owned(), public_key, encrypted, keygen, readable, person })
+        Ok(Self { path: path.to_owned(), public_key, encrypted, keygen, readable, person, kept: None })
     }
 
     /// True if signing will ask for something: a passphrase, a PIN or a touch.
     #[must_use]
     pub fn asks(&self) -> bool {
         self.encrypted || !self.readable
+    }
+
+    /// Asks for the passphrase now if there is one, and keeps the key as long as this value lives.
+    ///
+    /// # Errors
+    /// [`SignError`] if nobody can be asked or no passphrase opens the key.
+    pub fn unlock_and_keep(&mut self) -> Result<(), SignError> {
+        if self.encrypted && self.readable {
+            self.kept = Some(self.unlock()?);
+        }
+        Ok(())
     }
 
     fn unlock(&self) -> Result<PrivateKey, SignError> {
@@ -119,7 +131,13 @@ impl Signer for KeyFile {
         if !self.readable {
             return self.keygen.sign(namespace, text);
         }
-        let key = self.unlock()?;
+        let unlocked;
+        let key = if let Some(kept) = &self.kept {
+            kept
+        } else {
+            unlocked = self.unlock()?;
+            &unlocked
+        };
         if let KeypairData::Rsa(pair) = key.key_data() {
             let Some(signature) = rsa::sign(pair, &signed_data(namespace, text)) else {
                 return self.keygen.sign(namespace, text);

@@ -71,6 +71,21 @@ fn a_passphrase_is_asked_for_and_a_wrong_one_asked_again() {
 }
 
 #[test]
+fn a_key_that_is_kept_asks_once_and_at_once() {
+    let folder = KeyFolder::new();
+    let key = folder.make("ed25519", "", "correct horse");
+    let person = Arc::new(TestPerson { passphrase: "correct horse", ..TestPerson::default() });
+    let mut file = KeyFile::open(&key.path, person.clone()).unwrap();
+    file.unlock_and_keep().unwrap();
+    assert_eq!(person.questions.load(Ordering::SeqCst), 1);
+    for text in [b"one", b"two"] {
+        let signature = file.sign(NAMESPACE, text).unwrap();
+        assert!(ssh_keygen_accepts(&key.public_line(), NAMESPACE, text, &signature));
+    }
+    assert_eq!(person.questions.load(Ordering::SeqCst), 1);
+}
+
+#[test]
 fn files_that_others_may_read_or_that_are_no_key_are_refused() {
     let folder = KeyFolder::new();
     let key = folder.make("ed25519", "", "");

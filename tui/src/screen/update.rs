@@ -15,6 +15,7 @@ use super::keymap::{self, Action};
 use super::message::{AgentEvent, Cmd, Link, Msg};
 use super::model::{Level, Model, Overlay, Size, Tab, Zone};
 use super::text;
+use super::vaults::Pane;
 
 /// Longest filter or command, in characters.
 const INPUT_LEN_MAX: usize = 100;
@@ -29,7 +30,7 @@ pub fn update(model: &mut Model, message: Msg) -> Vec<Cmd> {
         Msg::Paste(pasted) => paste(model, &pasted),
         Msg::Resize(columns, rows) => {
             (model.area.width, model.area.height) = (columns, rows);
-            Vec::new()
+            vaults::resized(model)
         }
         Msg::Tick => tick(model),
         Msg::Resumed => {
@@ -187,6 +188,11 @@ fn act_on_filter(model: &mut Model, action: Action) -> Vec<Cmd> {
         _ => {}
     }
     match (model.tab, action) {
+        (Tab::Vaults, Action::Confirm) if model.vaults.accounts.is_none() => {
+            // Typed faster than the lists come: what was asked for will be there.
+            model.vaults.focus = Pane::Accounts;
+            Vec::new()
+        }
         (Tab::Vaults, Action::Confirm) => vaults::act(model, Action::Forward),
         (Tab::Vaults, Action::Up | Action::Down) => vaults::act(model, action),
         (Tab::Audit, Action::Up | Action::Down) => audit::act(model, action),

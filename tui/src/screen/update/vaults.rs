@@ -74,6 +74,17 @@ fn forward(model: &mut Model, around: bool) -> Vec<Cmd> {
     Vec::new()
 }
 
+/// The window has another size. One panel at a time must not lose the code out of sight while it is on the screen, and the
+/// panel that only the wide layout has must not stay empty.
+pub(super) fn resized(model: &mut Model) -> Vec<Cmd> {
+    let selected = model.vaults.selected_account().map(|account| &account.address);
+    if model.size() == Size::Compact && model.code.account().is_some() && model.code.account() == selected {
+        model.vaults.focus = Pane::Code;
+    }
+    let is_known = model.vaults.recent.as_ref().map(|(vault, _)| vault) == model.vaults.client.as_ref();
+    if model.vaults.focus == Pane::Clients || is_known { Vec::new() } else { recent(model) }
+}
+
 fn back(model: &mut Model) {
     release::hide(model);
     model.vaults.focus = match model.vaults.focus {

@@ -105,8 +105,9 @@ impl Columns {
     fn of(width: usize, size: Size) -> Self {
         let (time, who, what, result, from) = match size {
             Size::Tiny | Size::Compact => (11, 8, 0, 9, 0),
-            Size::Medium => (14, 10, 13, 12, 0),
-            Size::Wide => (19, 10, 13, 23, 25),
+            // The longest event that people meet is identity.key_remove.
+            Size::Medium => (14, 10, 19, 12, 0),
+            Size::Wide => (19, 10, 19, 23, 19),
         };
         let used = [time, who, what, result, from].iter().map(|column| column + usize::from(*column > 0)).sum();
         Self { time, who, what, target: width.saturating_sub(used), result, from }

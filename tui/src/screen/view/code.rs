@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::super::code::{Code, EXPIRES_SOON_S, Shown, grouped, refusal};
 use super::super::model::{Model, Size};
 use super::super::text::{self, cut};
-use super::super::vaults::Account;
+use super::super::vaults::{Account, Pane};
 use super::panel;
 
 /// Rows of large digits: the font is eight pixels high, two to a row.
@@ -52,8 +52,13 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect, is_focused:
             sheet.center(3);
             sheet.line(masked(account), theme.text);
             sheet.skip_to(1, 1);
-            let does = if account.kind == OtpKind::Hotp { "⏎ next code" } else { "⏎ show" };
-            sheet.line(format!("{does} · c copy"), theme.dim);
+            let keys = match (model.vaults.focus, account.kind) {
+                // There the keys belong to the client: a code is not taken from whatever account happens to be first.
+                (Pane::Clients, _) => "⏎ opens the client",
+                (_, OtpKind::Hotp) => "⏎ next code · c copy",
+                _ => "⏎ show · c copy",
+            };
+            sheet.line(keys.to_owned(), theme.dim);
         }
     }
 }

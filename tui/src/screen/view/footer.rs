@@ -9,6 +9,9 @@ use super::super::keymap::{Action, BINDINGS, Binding};
 use super::super::model::{Level, Model, Overlay};
 use super::super::text;
 
+/// Columns that a kept filter may take.
+const FILTER_WIDTH_MAX: usize = 16;
+
 pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, row: Rect) {
     let theme = &model.theme;
     frame.buffer_mut().set_style(row, theme.bar);
@@ -58,6 +61,14 @@ fn hints(model: &Model, width: usize) -> Line<'static> {
     let help = BINDINGS.iter().filter(offered).find(|binding| binding.action == Action::Help).map_or(0, cost);
     let mut room = width.saturating_sub(1 + help);
     let mut spans = vec![Span::raw(" ")];
+    let filter = text::cut(&text::clean(model.filter().input.value()), FILTER_WIDTH_MAX);
+    if !filter.is_empty() && model.overlay.is_none() {
+        // A filter that was kept and forgotten looks like accounts that are gone.
+        let (sign, clears) = (format!("/{filter}"), " Esc clears  ");
+        room = room.saturating_sub(text::width(&sign) + text::width(clears));
+        spans.push(Span::styled(sign, model.theme.bar.patch(model.theme.warn)));
+        spans.push(Span::styled(clears, model.theme.bar));
+    }
     for binding in BINDINGS.iter().filter(offered) {
         let is_help = binding.action == Action::Help;
         if !is_help && cost(binding) > room {
