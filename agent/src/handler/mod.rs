@@ -42,6 +42,8 @@ use crate::store::sqlite::{Clock, Store};
 
 /// How long one operation of the token may take before the caller is told that it does not answer.
 const TOKEN_DEADLINE: Duration = Duration::from_secs(2);
+/// The same for making and destroying keys: a busy disk under a software token takes its time.
+const KEY_DEADLINE: Duration = Duration::from_secs(15);
 
 /// A running agent: what all calls share. The assembly in [`crate::run`] is the only place that makes one.
 pub struct Agent {
@@ -94,7 +96,16 @@ impl Agent {
         &self,
         operation: impl FnOnce(&dyn Keystore) -> Result<T, KeystoreError> + Send + 'static,
     ) -> Result<T, Failure> {
-        self.lane.run(TOKEN_DEADLINE, operation).await.map_err(|error| self.token_failed(&error))
+        self.token_within(TOKEN_DEADLINE, operation).await
+    }
+
+    /// As [`Agent::token`], with another deadline.
+    async fn token_within<T: Send + 'static>(
+        &self,
+        deadline: Duration,
+        operation: impl FnOnce(&dyn Keystore) -> Result<T, KeystoreError> + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.lane.run(deadline, operation).await.map_err(|error| self.token_failed(&error))
     }
 
     fn token_failed(&self, error: &KeystoreError) -> Failure {

@@ -26,7 +26,7 @@ pub struct LaneConfig {
 
 impl Default for LaneConfig {
     fn default() -> Self {
-        Self { threads: 1, queue_len: 256, hung_after: Duration::from_secs(2) }
+        Self { threads: 1, queue_len: 256, hung_after: Duration::from_secs(20) }
     }
 }
 

@@ -105,6 +105,7 @@ struct Revoked<'a> {
     sessions: u64,
     grants: u64,
     vaults: u64,
+    drained: bool,
 }
 
 pub(super) async fn identity(context: &Context, command: Identity) -> Result<(), CliError> {
@@ -145,8 +146,11 @@ pub(super) async fn identity(context: &Context, command: Identity) -> Result<(),
 async fn revoke(context: &Context, slug: &Slug, reason: String, yes: bool) -> Result<(), CliError> {
     context.confirm(yes, &format!("{slug} will lose all sessions, grants and keys for good."))?;
     let revoked = context.log_in().await?.call(&Revoke { identity: slug.clone(), reason }).await?;
-    let identity::Revoked { sessions, grants, vaults, receipt } = revoked;
-    let body = Revoked { identity: slug, sessions, grants, vaults };
+    let identity::Revoked { sessions, grants, vaults, drained, receipt } = revoked;
+    if !drained {
+        context.out.say("A client of theirs has not read its last reply yet: a code in it can still be used.");
+    }
+    let body = Revoked { identity: slug, sessions, grants, vaults, drained };
     let sentence = format!("Revoked {slug}: ended {sessions} sessions and {grants} grants in {vaults} vaults");
     context.out.changed("strongroom.identity_revoked/1", body, &receipt, &sentence)
 }
