@@ -230,6 +230,14 @@ impl Config {
         }
     }
 
+    /// True for a SoftHSM whose folder is not named: it rewrites its token file at every login without a sync, so a crash
+    /// in between can empty it. With the folder known, the agent keeps a copy.
+    #[must_use]
+    pub fn lacks_token_storage(&self) -> bool {
+        let softhsm = self.token.module.file_name().is_some_and(|name| name.to_string_lossy().contains("softhsm"));
+        softhsm && self.token.storage.is_none()
+    }
+
     /// The checkpoint cadence.
     #[must_use]
     pub const fn cadence(&self) -> Cadence {

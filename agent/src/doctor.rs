@@ -71,6 +71,13 @@ pub async fn examine(config: &Config) -> Vec<Check> {
         checks.push(Check::skipped("token", "the running agent has the token"));
         return checks;
     }
+    if config.lacks_token_storage() {
+        checks.push(Check::warning(
+            "token folder",
+            "a crash at the wrong moment can cost this software token its files",
+            "set [token] storage to the directories.tokendir of softhsm2.conf",
+        ));
+    }
     let keystore = token(config, &mut checks);
     store(config, file, keystore, &mut checks).await;
     checks

@@ -65,6 +65,9 @@ pub fn open(
 pub async fn run(config: &Config, stop: CancellationToken) -> anyhow::Result<()> {
     let instance = Instance::random();
     let clock: Clock = Arc::new(Timestamp::now);
+    if config.lacks_token_storage() {
+        tracing::warn!("[token] storage is not set: a crash at the wrong moment can cost SoftHSM its token");
+    }
     let bound = BoundListener::bind(&config.socket).await?;
     let (keystore, store, anchors) = {
         let (config, clock) = (config.clone(), Arc::clone(&clock));

@@ -8,7 +8,9 @@ use strongroom_proto::audit::merkle::{Frontier, leaf_hash};
 use strongroom_proto::client::{CallError, Client};
 use strongroom_proto::error::ErrorKind;
 use strongroom_proto::ids::VaultId;
+use strongroom_proto::method::account::List;
 use strongroom_proto::method::agent::{Health, State, Status};
+use strongroom_proto::method::audit::{Checkpoint, Leaves};
 use strongroom_proto::method::code::Release;
 use strongroom_proto::method::grant::End;
 use strongroom_proto::method::identity::Revoke;
@@ -133,6 +135,14 @@ impl Scene {
                         // A grant that is gone, or does not open, is no grant: then the vault does not exist for them.
                         let expected = [ErrorKind::AuditUnavailable, ErrorKind::NotFound];
                         assert!(expected.contains(&refused), "{name}: {refused:?}");
+                        // A signature would vouch for the forgery, and a list would tell names by it.
+                        let vault = Some(slug("acme"));
+                        let unsigned = client.call(&Checkpoint { vault: vault.clone() }).await;
+                        assert!(unsigned.is_err(), "{name}: the forged log was signed");
+                        assert!(client.call(&Leaves { vault, from: 0, limit: 1 }).await.is_err(), "{name}");
+                        let listed = client.call(&List { vault: None, cursor: None }).await.unwrap().items;
+                        let told = listed.iter().any(|item| item.account.vault == slug("acme"));
+                        assert!(!told, "{name}: accounts of a sealed vault are listed");
                     }
                     let other = take(&mut client, "bluewater/one").await;
                     let works = if expected == Sealed::Acme { Ok(()) } else { Err(ErrorKind::AuditUnavailable) };
@@ -338,7 +348,7 @@ async fn logs_that_were_changed_seal_their_vault_or_everything() {
             store
                 .execute("ATTACH DATABASE ?1 AS older", params![scene.older.join("store.sqlite").to_str().unwrap()])
                 .unwrap();
-            for table in ["entity", "audit", "log_head", "opening"] {
+            for table in ["entity", "audit", "log_head"] {
                 execute(store, &format!("DELETE FROM main.{table} WHERE log = ?1"), params![acme]);
                 execute(
                     store,
