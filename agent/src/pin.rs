@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::keystore::os::effective_user;
+use crate::os::user as effective_user;
 
 /// Longest PIN that is taken, in bytes. PKCS#11 modules stop at 64 to 255.
 pub const PIN_LEN_MAX: usize = 255;

@@ -57,12 +57,6 @@ impl Drop for LockedPage {
     }
 }
 
-/// The user whose rights this process has.
-pub(crate) fn effective_user() -> u32 {
-    // SAFETY: takes nothing, cannot fail (POSIX.1-2017, geteuid).
-    unsafe { libc::geteuid() }
-}
-
 /// Writes everything of the file system that holds `path` to its disk: SoftHSM issues no fsync for the keys it makes.
 pub(super) fn sync_file_system(path: &Path) -> io::Result<()> {
     let folder = File::open(path)?;

@@ -12,7 +12,6 @@ use interprocess::local_socket::tokio::Listener;
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName as _};
 use interprocess::os::unix::local_socket::ListenerOptionsExt as _;
 
-use super::socket_os;
 
 /// Longest path of a Unix socket on Linux, in bytes (unix(7): 108 with its end).
 const PATH_LEN_MAX: usize = 107;
@@ -117,7 +116,7 @@ fn check_folder(path: &Path) -> Result<(), BindError> {
         Err(error) => return Err(failed("make the folder", error)),
     }
     let entry = fs::metadata(folder).map_err(|error| failed("look at the folder", error))?;
-    if entry.uid() == socket_os::effective_uid() && entry.mode() & GROUP_OR_OTHERS_WRITE == 0 {
+    if entry.uid() == crate::os::user() && entry.mode() & GROUP_OR_OTHERS_WRITE == 0 {
         Ok(())
     } else {
         Err(BindError::Folder { folder: folder.to_owned() })

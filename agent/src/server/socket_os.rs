@@ -1,5 +1,5 @@
-//! The two questions to the operating system that the standard library does not ask.
-#![allow(unsafe_code, reason = "ioctl and geteuid have no safe form in the standard library")]
+//! The question to the operating system that the standard library does not ask.
+#![allow(unsafe_code, reason = "ioctl has no safe form in the standard library")]
 
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
@@ -15,10 +15,4 @@ pub(super) fn unread(stream: &Stream) -> io::Result<u32> {
     // one int to the valid pointer.
     let outcome = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
     if outcome == 0 { Ok(count.unsigned_abs()) } else { Err(io::Error::last_os_error()) }
-}
-
-/// The user that this process acts as.
-pub(super) fn effective_uid() -> u32 {
-    // SAFETY: geteuid takes nothing and cannot fail.
-    unsafe { libc::geteuid() }
 }

@@ -165,7 +165,7 @@ async fn calls_are_answered_and_the_peer_is_known() {
     assert_eq!(peer.call("echo", json!({"a": 1})).await, json!({"jsonrpc": "2.0", "id": 1, "result": {"a": 1}}));
     let who = peer.call("login", json!({})).await;
     assert_eq!(who["result"]["pid"], std::process::id());
-    assert_eq!(who["result"]["uid"], socket_os::effective_uid());
+    assert_eq!(who["result"]["uid"], crate::os::user());
     assert_eq!(peer.call("end", json!({})).await["result"], "bye");
     assert!(peer.read().await.is_none());
     let service = agent.stop().await;

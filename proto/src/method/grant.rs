@@ -60,7 +60,7 @@ pub struct Give {
     pub identity: Slug,
     /// Which right.
     pub role: VaultRole,
-    /// Only these accounts; absent means the whole vault. Only for `viewer`.
+    /// Only these accounts, 1 to 100; absent means the whole vault. Only for `viewer`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accounts: Option<Vec<Slug>>,
     /// From when; now when absent.

@@ -53,7 +53,8 @@ pub struct Create {
     /// How seeds are sealed; the profile's default when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheme: Option<Scheme>,
-    /// The weakest login that may take codes; `software-key` when absent.
+    /// The weakest login that may take codes; `software-key` when absent. A stronger one is refused until keys can be
+    /// attested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_assurance: Option<Assurance>,
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use strongroom_proto::audit::merkle::leaf_hash;
+use strongroom_proto::audit::opening::Opening;
 use strongroom_proto::audit::record::{Record, RecordOutcome};
 use strongroom_proto::client::Client;
 use strongroom_proto::ids::{AccountAddress, AccountId, Slug};
@@ -135,7 +136,11 @@ fn body_item(item: &Item) -> Result<BodyItem<'_>, CliError> {
     let Item { seq, record, openings } = item;
     let raw = serde_json::from_str(record)
         .map_err(|_| CliError::failure(format!("Record {seq} is not JSON: the agent or its store is broken.")))?;
-    let openings = openings.iter().map(|opening| (opening.field.as_str(), opening.value.as_str())).collect();
+    let committed = serde_json::from_str::<Record>(record).map(|record| record.h).unwrap_or_default();
+    // A value that does not fit its commitment is nobody's word: a script must not take it for the log's.
+    let fits = |opening: &&Opening| committed.get(&opening.field) == opening.commitment().as_ref();
+    let openings =
+        openings.iter().filter(fits).map(|opening| (opening.field.as_str(), opening.value.as_str())).collect();
     Ok(BodyItem { seq: *seq, leaf: hex::encode(leaf_hash(record.as_bytes())), record: raw, openings })
 }
 
