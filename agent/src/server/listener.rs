@@ -12,7 +12,6 @@ use interprocess::local_socket::tokio::Listener;
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName as _};
 use interprocess::os::unix::local_socket::ListenerOptionsExt as _;
 
-
 /// Longest path of a Unix socket on Linux, in bytes (unix(7): 108 with its end).
 const PATH_LEN_MAX: usize = 107;
 const FOLDER_MODE: u32 = 0o750;

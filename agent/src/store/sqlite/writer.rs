@@ -149,6 +149,13 @@ impl Queue {
     }
 }
 
+/// What a batch has come to so far.
+struct Work {
+    state: State,
+    changes: Vec<Change>,
+    records: Vec<Placed>,
+}
+
 /// However the thread ends, by a fault of its own too: nobody waits for it in vain, and the agent knows that it is gone.
 struct Ending(Arc<Queue>);
 
@@ -253,45 +260,12 @@ impl Writer {
 
     /// Runs and commits all jobs, or gives them back with the error: then nothing of them happened.
     fn try_commit(&mut self, mut jobs: Vec<Box<dyn Job>>) -> Option<(Vec<Box<dyn Job>>, rusqlite::Error)> {
-        let mut state = self.state.clone();
-        let mut ends = Vec::with_capacity(jobs.len());
-        let mut changes = Vec::new();
-        let mut records = Vec::new();
-        for job in &mut jobs {
-            let end = match self.attempt(&state, |tx| job.run(tx)) {
-                Ok((after, some_changes, some_records)) => {
-                    state = after;
-                    changes.extend(some_changes);
-                    records.extend(some_records);
-                    End::Committed
-                }
-                Err(refusal) => {
-                    let Refusal { failure, record } = refusal;
-                    match record {
-                        None => End::Denied(failure),
-                        Some((log, draft)) => {
-                            let denied = self.attempt(&state, |tx| {
-                                tx.append(log, (*draft).clone()).map(|_| ()).map_err(Refusal::from)
-                            });
-                            match denied {
-                                Ok((after, some_changes, some_records)) => {
-                                    state = after;
-                                    changes.extend(some_changes);
-                                    records.extend(some_records);
-                                    End::Denied(failure)
-                                }
-                                Err(refusal) => End::Denied(refusal.failure),
-                            }
-                        }
-                    }
-                }
-            };
-            ends.push(end);
-        }
-        if let Err(error) = write(&mut self.file.connection, &self.sealer, &state, &changes, &records) {
+        let mut work = Work { state: self.state.clone(), changes: Vec::new(), records: Vec::new() };
+        let ends: Vec<End> = jobs.iter_mut().map(|job| self.run_job(job.as_mut(), &mut work)).collect();
+        if let Err(error) = write(&mut self.file.connection, &self.sealer, &work) {
             return Some((jobs, error));
         }
-        self.state = state;
+        self.state = work.state;
         let published = Arc::new(self.state.clone());
         // The old state is let go after the lock.
         let _before =
@@ -302,15 +276,30 @@ impl Writer {
         None
     }
 
-    /// One command on its own copy of the state.
+    /// One job on its own copy of the state; if it is refused, its denial instead.
+    fn run_job(&self, job: &mut dyn Job, work: &mut Work) -> End {
+        let Refusal { failure, record } = match self.attempt(work, |tx| job.run(tx)) {
+            Ok(()) => return End::Committed,
+            Err(refusal) => refusal,
+        };
+        let Some((log, draft)) = record else { return End::Denied(failure) };
+        let denial = self.attempt(work, |tx| tx.append(log, *draft).map(|_| ()).map_err(Refusal::from));
+        End::Denied(denial.err().map_or(failure, |refusal| refusal.failure))
+    }
+
+    /// Runs a command on a copy of the state, and takes what it did only if all of it was possible.
     fn attempt(
         &self,
-        state: &State,
+        work: &mut Work,
         command: impl FnOnce(&mut Tx<'_>) -> Result<(), Refusal>,
-    ) -> Result<(State, Vec<Change>, Vec<Placed>), Refusal> {
-        let mut tx = Tx::new(state.clone(), &self.sealer, self.instance, micros((self.clock)()));
+    ) -> Result<(), Refusal> {
+        let mut tx = Tx::new(work.state.clone(), &self.sealer, self.instance, micros((self.clock)()));
         command(&mut tx)?;
-        tx.finish().map_err(Refusal::from)
+        let (state, changes, records) = tx.finish()?;
+        work.state = state;
+        work.changes.extend(changes);
+        work.records.extend(records);
+        Ok(())
     }
 
     fn keep(&mut self, notes: Vec<Note>) {
@@ -340,13 +329,8 @@ fn integer(value: u64) -> i64 {
 }
 
 /// Everything of a batch in one transaction.
-fn write(
-    connection: &mut Connection,
-    sealer: &Sealer,
-    state: &State,
-    changes: &[Change],
-    records: &[Placed],
-) -> rusqlite::Result<()> {
+fn write(connection: &mut Connection, sealer: &Sealer, work: &Work) -> rusqlite::Result<()> {
+    let Work { state, changes, records } = work;
     if changes.is_empty() && records.is_empty() {
         return Ok(());
     }
