@@ -13,6 +13,7 @@ use super::context::Context;
 use super::error::CliError;
 use super::rows;
 use crate::import::{Candidate, DIGITS_DEFAULT, LINE_LEN_MAX, PERIOD_S_DEFAULT, parse_secret, parse_uri};
+use crate::login::ask_hidden;
 
 /// `strongroom account add`
 #[derive(Debug, clap::Args)]
@@ -115,7 +116,7 @@ fn read_secret(context: &Context, from_stdin: bool) -> Result<Zeroizing<String>,
     if !context.may_ask() {
         return Err(CliError::usage("There is no terminal to ask for the secret.").hint("use --secret-stdin"));
     }
-    rpassword::prompt_password("Secret (base32 or otpauth:// URI, not shown): ").map(Zeroizing::new).map_err(|error| {
+    ask_hidden("Secret (base32 or otpauth:// URI, not shown): ").map_err(|error| {
         match error.kind() {
             // The prompt takes Ctrl-C as a key.
             std::io::ErrorKind::Interrupted => CliError::cancelled(),

@@ -7,6 +7,7 @@ mod choose;
 mod envelope;
 mod key_file;
 mod keygen;
+mod mute;
 mod person;
 mod rsa;
 mod sign_command;
@@ -15,6 +16,7 @@ pub use agent_socket::{AgentError, AgentKey, AgentSigner, SshAgent};
 pub use choose::{ChooseError, Wish, choose};
 pub use key_file::{KeyFile, KeyFileError};
 pub use keygen::KeygenSigner;
+pub use mute::ask_hidden;
 pub use person::{Person, Terminal};
 pub use sign_command::SignCommand;
 

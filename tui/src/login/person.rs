@@ -5,6 +5,8 @@ use std::io::{self, Write as _};
 
 use zeroize::Zeroizing;
 
+use super::mute::ask_hidden;
+
 /// The person at the key.
 pub trait Person: Send + Sync {
     /// Tells that the key named here waits for a touch.
@@ -30,6 +32,6 @@ impl Person for Terminal {
     }
 
     fn passphrase(&self, question: &str) -> io::Result<Zeroizing<String>> {
-        rpassword::prompt_password(question).map(Zeroizing::new)
+        ask_hidden(question)
     }
 }
