@@ -5,7 +5,16 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 WORK=$(mktemp -d)
 DEMO="$WORK/demo"
 fail() { printf 'tests/demo.sh: %s\n' "$*" >&2; exit 1; }
-stop() { [ -f "$DEMO/agent.pid" ] && kill "$(cat "$DEMO/agent.pid")" 2>/dev/null || true; rm -rf -- "$WORK"; }
+stop() {
+  if [ -f "$DEMO/agent.pid" ]; then
+    local pid
+    pid=$(cat "$DEMO/agent.pid")
+    kill "$pid" 2>/dev/null || true
+    # It still writes its last record: its folder goes only after it.
+    for _ in $(seq 200); do [ -d "/proc/$pid" ] || break; sleep 0.05; done
+  fi
+  rm -rf -- "$WORK"
+}
 trap stop EXIT
 
 # run WHO ARGUMENTS...: sets OUT, ERR and CODE.
