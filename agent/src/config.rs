@@ -131,7 +131,7 @@ impl Default for ConnectionLimits {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("the configuration {path} cannot be read: {source}")]
+    #[error("the configuration {path} cannot be read")]
     File {
         /// Which file.
         path: String,

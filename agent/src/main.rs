@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::{ArgGroup, Parser, Subcommand};
 use strongroom_agent::doctor::{Verdict, examine};
 use strongroom_agent::init::{Founding, init};
-use strongroom_agent::run::{read_config, run};
+use strongroom_agent::run::run;
 use strongroom_agent::{config, os};
 use strongroom_proto::ids::Slug;
 use tokio_util::sync::CancellationToken;
@@ -77,7 +77,9 @@ fn main() -> ExitCode {
         Err(error) => {
             say(
                 &mut std::io::stderr(),
-                &format!("strongroom-agent: {error:#}\nhint: strongroom-agent doctor checks every precondition\n"),
+                &format!(
+                    "strongroom-agent: {error:#}\nhint: strongroom-agent doctor checks every precondition; hsm-config/agent.example.toml shows the configuration\n"
+                ),
             );
             ExitCode::FAILURE
         }
@@ -85,7 +87,7 @@ fn main() -> ExitCode {
 }
 
 async fn act(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let config = read_config(&arguments.config)?;
+    let config = config::Config::read(&arguments.config)?;
     match arguments.command {
         Command::Init { admin, admin_name, admin_key, recovery_recipient, no_recovery: _ } => {
             let line = std::fs::read_to_string(&admin_key)

@@ -1,6 +1,5 @@
 //! The assembly: the only place that names the concrete keystore and store, and starts the parts of a running agent.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -166,12 +165,4 @@ async fn renew_endorsement(agent: &Arc<Agent>, deadline: Duration) {
         Ok(Ok(Err(error))) => tracing::warn!(%error, "the endorsement was not renewed"),
         Ok(Err(_)) | Err(_) => tracing::warn!("the endorsement was not renewed: the token does not answer"),
     }
-}
-
-/// Reads the configuration and says where it was looked for.
-///
-/// # Errors
-/// As [`Config::read`].
-pub fn read_config(path: &Path) -> anyhow::Result<Config> {
-    Config::read(path).with_context(|| "give another file with --config, or start from hsm-config/agent.example.toml")
 }

@@ -32,7 +32,7 @@ pub struct Anchors {
 #[derive(Debug, thiserror::Error)]
 pub enum AnchorError {
     /// It cannot be read or written.
-    #[error("the anchor file {path} cannot be used: {source}")]
+    #[error("the anchor file {path} cannot be used")]
     File {
         /// Which file.
         path: String,
