@@ -13,7 +13,7 @@ pub const REQUEST_LEN_MAX: usize = 64 * 1024;
 pub const RESPONSE_LEN_MAX: usize = 1024 * 1024;
 
 /// A call. Unknown members are an error, so that a misspelt one is never silently ignored.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
     /// Always `2.0`.
@@ -25,6 +25,13 @@ pub struct Request {
     /// An object; absent means empty.
     #[serde(default)]
     pub params: Value,
+}
+
+impl std::fmt::Debug for Request {
+    /// Leaves the parameters out: an import's hold seeds.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Request").field("id", &self.id).field("method", &self.method).finish_non_exhaustive()
+    }
 }
 
 /// The literal `2.0`.
@@ -97,5 +104,18 @@ impl From<Failure> for ErrorObject {
 impl From<ErrorObject> for Failure {
     fn from(object: ErrorObject) -> Self {
         Self { kind: object.data.kind, message: object.message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_never_shows_its_parameters() {
+        let text = r#"{"jsonrpc":"2.0","id":7,"method":"account.import_rows","params":{"seed":"JBSWY3DPEHPK3PXP"}}"#;
+        let request: Request = serde_json::from_str(text).unwrap();
+        let shown = format!("{request:?}");
+        assert!(shown.contains("account.import_rows") && !shown.contains("JBSWY3DP"), "{shown}");
     }
 }
