@@ -9,6 +9,7 @@ use strongroom_proto::words::Scheme;
 
 use crate::audit::checkpointer::Cadence;
 use crate::keystore::pkcs11::TokenConfig;
+use crate::keystore::worker::WorkerConfig;
 use crate::pin::PinSource;
 use crate::server::Limits;
 
@@ -236,6 +237,12 @@ impl Config {
     pub fn lacks_token_storage(&self) -> bool {
         let softhsm = self.token.module.file_name().is_some_and(|name| name.to_string_lossy().contains("softhsm"));
         softhsm && self.token.storage.is_none()
+    }
+
+    /// How its workers run.
+    #[must_use]
+    pub fn worker_config(&self) -> WorkerConfig {
+        WorkerConfig::default()
     }
 
     /// The checkpoint cadence.

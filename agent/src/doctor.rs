@@ -10,8 +10,8 @@ use strongroom_proto::ids::Instance;
 
 use crate::audit::anchor::Anchors;
 use crate::config::Config;
-use crate::keystore::pkcs11::Pkcs11Keystore;
-use crate::keystore::{ErrorClass, Keystore, KeystoreError};
+use crate::keystore::worker::{Applied, Launcher, PinForWorkers, Sandbox, Workers};
+use crate::keystore::{ErrorClass, KeystoreError};
 use crate::store::StoreError;
 use crate::store::sealer::Sealer;
 use crate::store::sqlite::{Clock, Store, StoreFile};
@@ -78,8 +78,11 @@ pub async fn examine(config: &Config) -> Vec<Check> {
             "set [token] storage to the directories.tokendir of softhsm2.conf",
         ));
     }
-    let keystore = token(config, &mut checks);
-    store(config, file, keystore, &mut checks).await;
+    let workers = token(config, &mut checks).await;
+    store(config, file, workers.as_ref(), &mut checks).await;
+    if let Some(workers) = workers {
+        workers.close().await;
+    }
     checks
 }
 
@@ -140,27 +143,52 @@ fn locked_memory() -> Check {
     }
 }
 
-fn token(config: &Config, checks: &mut Vec<Check>) -> Option<Arc<Pkcs11Keystore>> {
-    let pin = match config.pin.read() {
-        Ok(pin) => {
-            checks.push(Check::ok("PIN source", "readable by the agent only"));
-            pin
-        }
+async fn token(config: &Config, checks: &mut Vec<Check>) -> Option<Workers> {
+    let pin = match PinForWorkers::for_command(&config.pin) {
+        Ok(pin) => pin,
         Err(error) => {
             checks.push(Check::failed("PIN source", error.to_string(), error.remedy()));
             checks.push(Check::skipped("token", "needs the PIN"));
             return None;
         }
     };
-    match Pkcs11Keystore::open(&config.token_config(), &pin).and_then(|keystore| keystore.health().map(|()| keystore)) {
-        Ok(keystore) => {
-            checks.push(Check::ok("token", format!("{} answers a canary operation", keystore.token().as_str())));
-            Some(Arc::new(keystore))
+    let worker = config.worker_config();
+    let launcher = Launcher::new(pin, worker.environment.clone());
+    let workers = match Workers::start_one(launcher, &config.token_config(), &worker, false).await {
+        Ok(workers) => workers,
+        Err(KeystoreError::NoPin { reason, remedy, .. }) => {
+            checks.push(Check::failed("PIN source", reason, remedy));
+            checks.push(Check::skipped("token", "needs the PIN"));
+            return None;
         }
         Err(error) => {
             checks.push(Check::failed("token", error.to_string(), token_remedy(config, &error)));
-            None
+            return None;
         }
+    };
+    checks.push(Check::ok("PIN source", "readable by the agent only"));
+    match workers.health().await {
+        Ok(()) => checks.push(Check::ok("token", format!("{} answers a canary operation", workers.token()))),
+        Err(error) => {
+            checks.push(Check::failed("token", error.to_string(), token_remedy(config, &error)));
+            return None;
+        }
+    }
+    checks.push(sandbox(workers.sandbox()));
+    Some(workers)
+}
+
+fn sandbox(sandbox: &Sandbox) -> Check {
+    const NAME: &str = "worker";
+    let found = format!("files {}, system calls {}", sandbox.files, sandbox.calls);
+    if sandbox.files == Applied::Yes && sandbox.calls == Applied::Yes {
+        Check::ok(NAME, found)
+    } else {
+        Check::warning(
+            NAME,
+            found,
+            "name the token's folder as [token] storage, and use a kernel with Landlock and seccomp",
+        )
     }
 }
 
@@ -187,7 +215,7 @@ fn token_remedy(config: &Config, error: &KeystoreError) -> String {
 async fn store(
     config: &Config,
     file: Result<StoreFile, StoreError>,
-    keystore: Option<Arc<Pkcs11Keystore>>,
+    workers: Option<&Workers>,
     checks: &mut Vec<Check>,
 ) {
     const NAME: &str = "store";
@@ -199,16 +227,16 @@ async fn store(
             return;
         }
     };
-    let Some(keystore) = keystore else {
+    let Some(workers) = workers else {
         checks.push(Check::skipped(NAME, "needs the token"));
         return;
     };
-    if keystore.token().as_str() != meta.token {
+    if workers.token().as_str() != meta.token {
         let found = format!("it was made with the token {}", meta.token);
         checks.push(Check::failed(NAME, found, "plug in that token, or correct [token]"));
         return;
     }
-    let keys = match keystore.open_store_keys(meta.org, &meta.sealed_store_keys) {
+    let keys = match workers.open_store_keys(meta.org, meta.sealed_store_keys).await {
         Ok(keys) => keys,
         Err(error) => {
             checks.push(Check::failed(NAME, error.to_string(), "restore the token that this store belongs to"));
@@ -243,14 +271,14 @@ async fn store(
             "somebody changed the store: keep a copy as evidence, then restore the newest backup",
         ));
     }
-    checks.push(vault_keys(&view, keystore.as_ref()));
+    checks.push(vault_keys(&view, workers).await);
     store.close().await;
 }
 
-fn vault_keys(view: &crate::state::State, keystore: &dyn Keystore) -> Check {
+async fn vault_keys(view: &crate::state::State, workers: &Workers) -> Check {
     const NAME: &str = "vault keys";
     for row in view.vault_keys.values() {
-        if let Err(error) = keystore.check_vault_key(&row.key) {
+        if let Err(error) = workers.check_vault_key(row.key.clone()).await {
             return Check::failed(NAME, error.to_string(), "restore the token's backup: seeds under this key need it");
         }
     }

@@ -17,8 +17,8 @@ use crate::commands::identity::NewIdentity;
 use crate::commands::organisation;
 use crate::config::Config;
 use crate::handler::key_row;
-use crate::keystore::pkcs11::Pkcs11Keystore;
-use crate::keystore::{Keystore, KeystoreError, Lane, LaneConfig, StoreKeys};
+use crate::keystore::StoreKeys;
+use crate::keystore::worker::{Launcher, PinForWorkers, Workers};
 use crate::recovery::Recipient;
 use crate::state::LogId;
 use crate::state::rows::{IdentityNames, Org};
@@ -62,24 +62,24 @@ pub async fn init(config: &Config, founding: &Founding) -> anyhow::Result<Founde
     if config.store_path().exists() {
         bail!("{} exists already: this organisation was founded before", config.store_path().display());
     }
-    let pin = config.pin.read().context("the PIN cannot be read")?;
-    match Pkcs11Keystore::provision(&config.token_config(), &pin) {
-        Ok(()) => {}
+    let pin = PinForWorkers::for_command(&config.pin).context("the PIN cannot be read")?;
+    let worker = config.worker_config();
+    let launcher = Launcher::new(pin, worker.environment.clone());
+    let workers = Workers::start_one(launcher, &config.token_config(), &worker, true)
+        .await
+        .context("the token's own keys cannot be made")?;
+    if workers.keys_existed() {
         // An init that broke off after this step is taken up again; a token in use is told apart by its vault keys, which
         // stay untouched in any case.
-        Err(KeystoreError::Exists { label, .. }) => {
-            tracing::warn!(%label, "the token has its keys already: using them");
-        }
-        Err(error) => return Err(error).context("the token's own keys cannot be made"),
+        tracing::warn!("the token has its keys already: using them");
     }
-    let keystore = Arc::new(Pkcs11Keystore::open(&config.token_config(), &pin).context("the token cannot be opened")?);
-    drop(pin);
-    let agent_key = AgentKey::from_point(keystore.identity_key()).context("the agent identity key is malformed")?;
+    let agent_key = AgentKey::from_point(workers.identity_key()).context("the agent identity key is malformed")?;
 
     let id = OrgId::random();
     let store_keys = StoreKeys::random().map_err(|_| anyhow::anyhow!("the system has no randomness"))?;
-    let sealed_store_keys = keystore.seal_store_keys(id, &store_keys).context("the store keys cannot be sealed")?;
-    let meta = Meta { org: id, token: keystore.token().as_str().to_owned(), sealed_store_keys };
+    let sealed_store_keys =
+        workers.seal_store_keys(id, &store_keys).await.context("the store keys cannot be sealed")?;
+    let meta = Meta { org: id, token: workers.token().as_str().to_owned(), sealed_store_keys };
     // Built under another name and renamed when complete: a broken init leaves no half store behind.
     let unfinished = config.data_dir.join("store.unfinished");
     remove_unfinished(&unfinished)?;
@@ -109,9 +109,9 @@ pub async fn init(config: &Config, founding: &Founding) -> anyhow::Result<Founde
         .submit(move |tx| organisation::found(tx, &org, &admin))
         .await
         .map_err(|refused| anyhow::anyhow!("the organisation could not be founded: {refused:?}"))?;
-    let lane = Arc::new(Lane::start(Arc::clone(&keystore) as Arc<dyn Keystore>, LaneConfig::default())?);
     let founded = Founded { agent_fingerprint: agent_key.fingerprint(), agent_key: agent_key.openssh(), org: id };
-    Checkpointer::new(store.clone(), lane, agent_key, anchors).sign(LogId::Org).await?;
+    Checkpointer::new(store.clone(), workers.clone(), agent_key, anchors).sign(LogId::Org).await?;
+    workers.close().await;
     store.close().await;
     finish(&unfinished, &config.store_path())?;
     Ok(founded)

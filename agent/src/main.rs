@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{ArgGroup, Parser, Subcommand};
 use strongroom_agent::doctor::{Verdict, examine};
 use strongroom_agent::init::{Founding, init};
+use strongroom_agent::keystore::worker::keeper::{self, KeeperLink};
+use strongroom_agent::keystore::worker::{PinForWorkers, serve};
+use strongroom_agent::pin::PinSource;
 use strongroom_agent::run::run;
 use strongroom_agent::{config, os};
 use strongroom_proto::ids::Slug;
@@ -45,7 +49,14 @@ enum Command {
         no_recovery: bool,
     },
     /// Serve
-    Run,
+    Run {
+        /// Standard input is the socket of the keeper, which has the PIN
+        #[arg(long, hide = true)]
+        under_keeper: bool,
+    },
+    /// Serve the token to an agent on standard input; started by the agent itself
+    #[command(hide = true)]
+    HsmWorker,
     /// Check every precondition and say the remedy
     Doctor,
 }
@@ -65,6 +76,18 @@ fn main() -> ExitCode {
     if !os::lock_memory() {
         tracing::warn!("memory is not locked: set LimitMEMLOCK=infinity, or turn swap off");
     }
+    match &arguments.command {
+        Command::HsmWorker => return serve::run(),
+        Command::Run { under_keeper: false } => {
+            // With a PIN that must be typed, this process only keeps it: another one serves.
+            match keep_typed_pin(&arguments) {
+                Ok(None) => {}
+                Ok(Some(code)) => return code,
+                Err(error) => return failed(&error),
+            }
+        }
+        _ => {}
+    }
     let outcome = tokio::runtime::Builder::new_multi_thread()
         // One is enough for what is done between token and store, and a second only wakes up in vain at every frame.
         .worker_threads(1)
@@ -74,16 +97,27 @@ fn main() -> ExitCode {
         .and_then(|runtime| runtime.block_on(act(arguments)));
     match outcome {
         Ok(code) => code,
-        Err(error) => {
-            say(
-                &mut std::io::stderr(),
-                &format!(
-                    "strongroom-agent: {error:#}\nhint: strongroom-agent doctor checks every precondition; hsm-config/agent.example.toml shows the configuration\n"
-                ),
-            );
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    let hint = "hint: strongroom-agent doctor checks every precondition; hsm-config/agent.example.toml shows the configuration";
+    say(&mut std::io::stderr(), &format!("strongroom-agent: {error:#}\n{hint}\n"));
+    ExitCode::FAILURE
+}
+
+/// Asks for the PIN and stays behind as its keeper, if the configuration says that it is typed.
+fn keep_typed_pin(arguments: &Arguments) -> anyhow::Result<Option<ExitCode>> {
+    let config = config::Config::read(&arguments.config)?;
+    if config.pin != PinSource::Prompt {
+        return Ok(None);
+    }
+    let pin = config.pin.read().context("the PIN cannot be read")?;
+    let same: Vec<_> = std::env::args_os().skip(1).collect();
+    let ended =
+        keeper::keep(&pin, &same, &config.worker_config().environment).context("the agent cannot be started")?;
+    Ok(Some(ended.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)))
 }
 
 async fn act(arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -108,8 +142,14 @@ async fn act(arguments: Arguments) -> anyhow::Result<ExitCode> {
             say(&mut std::io::stdout(), &text);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Run => {
-            run(&config, stopped_by_signal()?).await?;
+        Command::HsmWorker => Ok(ExitCode::FAILURE),
+        Command::Run { under_keeper } => {
+            let pin = if under_keeper {
+                PinForWorkers::Keeper(Arc::new(KeeperLink::from_stdin().context("there is no keeper")?))
+            } else {
+                PinForWorkers::Source(config.pin.clone())
+            };
+            run(&config, pin, stopped_by_signal()?).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Doctor => {

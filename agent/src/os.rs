@@ -1,5 +1,8 @@
 //! The few calls to the operating system that have no safe wrapper in the standard library.
-#![allow(unsafe_code, reason = "prctl, setrlimit, mlockall and geteuid have no safe wrapper in the standard library")]
+#![allow(
+    unsafe_code,
+    reason = "prctl, setrlimit, mlockall, geteuid and signals have no safe wrapper in the standard library"
+)]
 
 /// Keeps this process out of core dumps and away from debuggers of the same user. False if the kernel refused.
 #[must_use]
@@ -66,4 +69,52 @@ pub fn notify_ready() {
     if let Err(error) = told {
         tracing::warn!(%error, "systemd could not be told that the agent is ready");
     }
+}
+
+/// The signals that ask a process to stop.
+const STOP_SIGNALS: [libc::c_int; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
+
+/// Leaves the signals that stop an agent to the agent: a worker ends when its socket closes, so that what the agent still
+/// wants to sign on its way out can be signed.
+pub fn ignore_stop_signals() {
+    for signal in STOP_SIGNALS {
+        // SAFETY: sets a disposition that has no handler.
+        unsafe {
+            libc::signal(signal, libc::SIG_IGN);
+        }
+    }
+}
+
+/// Hands the signals that ask this process to stop on to a child. Call it before other threads are started.
+pub fn forward_stop_signals(child: u32) {
+    let mut signals = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset initialises the set before anything reads it; the mask changes for this thread and those that it
+    // starts. The standard library gives a child an empty mask.
+    let signals = unsafe {
+        libc::sigemptyset(signals.as_mut_ptr());
+        for signal in STOP_SIGNALS {
+            libc::sigaddset(signals.as_mut_ptr(), signal);
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, signals.as_ptr(), std::ptr::null_mut());
+        signals.assume_init()
+    };
+    let Ok(child) = libc::pid_t::try_from(child) else { return };
+    std::thread::spawn(move || {
+        loop {
+            let mut signal = 0;
+            // SAFETY: both pointers lead to values that outlive the calls; the child is reaped only after this process
+            // has read its end from the socket, so its number is not in use by another.
+            unsafe {
+                if libc::sigwait(&raw const signals, &raw mut signal) == 0 {
+                    libc::kill(child, signal);
+                }
+            }
+        }
+    });
+}
+
+/// Ends this process without running what libraries want to run at the end.
+pub fn exit_at_once() -> ! {
+    // SAFETY: never returns, and touches no memory of this process.
+    unsafe { libc::_exit(1) }
 }

@@ -1,6 +1,5 @@
 //! The assembly: the only place that names the concrete keystore and store, and starts the parts of a running agent.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,7 +7,9 @@ use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use strongroom_proto::agent_key::AgentKey;
 use strongroom_proto::ids::Instance;
-use tokio::sync::Notify;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::anchor::Anchors;
@@ -17,72 +18,81 @@ use crate::commands::organisation;
 use crate::config::Config;
 use crate::handler::Agent;
 use crate::identity::{AgentProof, Throttle};
-use crate::keystore::pkcs11::Pkcs11Keystore;
-use crate::keystore::{ErrorClass, Keystore, Lane, LaneConfig};
+use crate::keystore::worker::{Launcher, PinForWorkers, TokenEvent, Workers};
 use crate::server::{BoundListener, serve};
 use crate::session::flights::Flights;
 use crate::session::registry::Registry;
 use crate::store::sealer::Sealer;
 use crate::store::sqlite::{Clock, Store, StoreFile};
 
-/// How often the token has to prove that it works.
-const HEALTH_EVERY: Duration = Duration::from_secs(10);
-/// First and longest pause between attempts to reopen a token that is away.
-const REOPEN_PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// How often it is checked whether the session key's endorsement is due.
+const RENEWAL_EVERY: Duration = Duration::from_secs(60);
+
+/// A store that opens with the token that it was made with.
+pub struct Opened {
+    /// The token's workers.
+    pub workers: Workers,
+    /// The store.
+    pub store: Store,
+    /// What of it is known outside it.
+    pub anchors: Anchors,
+    /// What happens to the workers.
+    pub events: mpsc::UnboundedReceiver<TokenEvent>,
+}
 
 /// Opens token and store, without serving.
 ///
 /// # Errors
 /// Whatever keeps the agent from starting, with its remedy.
-pub fn open(
-    config: &Config,
-    instance: Instance,
-    clock: Clock,
-) -> anyhow::Result<(Arc<Pkcs11Keystore>, Store, Anchors)> {
+pub async fn open(config: &Config, pin: PinForWorkers, instance: Instance, clock: Clock) -> anyhow::Result<Opened> {
     crate::os::check_private_dir(&config.data_dir).map_err(|flaw| anyhow::anyhow!(flaw))?;
     // The store first: its lock tells at once that another agent is running, before a PIN is presented.
     let file = StoreFile::open(&config.store_path())?;
     let meta = file.meta()?;
-    let pin = config.pin.read().context("the PIN cannot be read")?;
-    let keystore = Arc::new(Pkcs11Keystore::open(&config.token_config(), &pin).context("the token cannot be opened")?);
-    drop(pin);
-    if keystore.token().as_str() != meta.token {
-        bail!("this is the token {}, but the store was made with {}", keystore.token().as_str(), meta.token);
+    let (told, events) = mpsc::unbounded_channel();
+    let worker = config.worker_config();
+    let launcher = Launcher::new(pin, worker.environment.clone());
+    let workers =
+        Workers::start(launcher, &config.token_config(), &worker, told).await.context("the token cannot be opened")?;
+    if workers.token().as_str() != meta.token {
+        bail!("this is the token {}, but the store was made with {}", workers.token().as_str(), meta.token);
     }
-    let keys = keystore
-        .open_store_keys(meta.org, &meta.sealed_store_keys)
+    let keys = workers
+        .open_store_keys(meta.org, meta.sealed_store_keys)
+        .await
         .context("the store keys cannot be opened with this token")?;
     let anchors = Anchors::read(&config.anchor_path())?;
-    let store = Store::start(file, Sealer::new(meta.org, keys), instance, clock, &anchors)?;
-    Ok((keystore, store, anchors))
+    let (known, org) = (anchors.clone(), meta.org);
+    let store = spawn_blocking(move || Store::start(file, Sealer::new(org, keys), instance, clock, &known)).await??;
+    Ok(Opened { workers, store, anchors, events })
 }
 
 /// Serves until told to stop.
 ///
 /// # Errors
 /// Whatever keeps the agent from starting or serving, with its remedy.
-pub async fn run(config: &Config, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -> anyhow::Result<()> {
     let instance = Instance::random();
     let clock: Clock = Arc::new(Timestamp::now);
     if config.lacks_token_storage() {
         tracing::warn!("[token] storage is not set: a crash at the wrong moment can cost SoftHSM its token");
     }
     let bound = BoundListener::bind(&config.socket).await?;
-    let (keystore, store, anchors) = {
-        let (config, clock) = (config.clone(), Arc::clone(&clock));
-        tokio::task::spawn_blocking(move || open(&config, instance, clock)).await??
-    };
-    let key = AgentKey::from_point(keystore.identity_key()).context("the agent identity key is malformed")?;
+    let Opened { workers, store, anchors, events } = open(config, pin, instance, Arc::clone(&clock)).await?;
+    let key = AgentKey::from_point(workers.identity_key()).context("the agent identity key is malformed")?;
     if store.view().org.agent_key != key.openssh() {
         bail!("the agent identity key in the token is not the one that this organisation was founded with");
     }
-    let lane = Arc::new(Lane::start(Arc::clone(&keystore) as Arc<dyn Keystore>, LaneConfig::default())?);
-    let signer = Arc::clone(&keystore);
-    let proof = AgentProof::new(keystore.identity_key(), move |digest| signer.sign(digest), instance, clock())?;
-    let checkpointer = Arc::new(Checkpointer::new(store.clone(), Arc::clone(&lane), key, anchors));
+    let proof = {
+        let (signer, runtime, point) = (workers.clone(), Handle::current(), workers.identity_key().to_vec());
+        let sign = move |digest: &[u8; 32]| runtime.block_on(signer.sign(*digest));
+        let now = clock();
+        spawn_blocking(move || AgentProof::new(&point, sign, instance, now)).await??
+    };
+    let checkpointer = Arc::new(Checkpointer::new(store.clone(), workers.clone(), key, anchors));
     let agent = Arc::new(Agent {
         store: store.clone(),
-        lane,
+        workers: workers.clone(),
         checkpointer: Arc::clone(&checkpointer),
         proof,
         throttle: Mutex::new(Throttle::default()),
@@ -92,11 +102,9 @@ pub async fn run(config: &Config, stop: CancellationToken) -> anyhow::Result<()>
         started_at: clock(),
         clock,
         default_scheme: config.default_scheme,
-        token_ok: AtomicBool::new(true),
-        token_trouble: Notify::new(),
     });
 
-    let token = keystore.token().as_str().to_owned();
+    let token = workers.token().as_str().to_owned();
     let started = store.submit(move |tx| organisation::started(tx, env!("CARGO_PKG_VERSION"), &token)).await;
     if let Err(refused) = started {
         // A sealed org log: serve status and refusals, so that people are told why.
@@ -104,7 +112,8 @@ pub async fn run(config: &Config, stop: CancellationToken) -> anyhow::Result<()>
     }
     let background = CancellationToken::new();
     let signing = tokio::spawn(Arc::clone(&checkpointer).run(config.cadence(), background.clone()));
-    let watching = tokio::spawn(watch_token(Arc::clone(&agent), background.clone()));
+    let renewing = tokio::spawn(renew_endorsement(Arc::clone(&agent), background.clone()));
+    let recording = tokio::spawn(record_events(store.clone(), events));
     tracing::info!(socket = %config.socket.display(), %instance, "ready");
     crate::os::notify_ready();
 
@@ -114,55 +123,37 @@ pub async fn run(config: &Config, stop: CancellationToken) -> anyhow::Result<()>
         tracing::error!(?refused, "the stop could not be recorded");
     }
     background.cancel();
-    let _ = tokio::join!(signing, watching);
+    let _ = tokio::join!(signing, renewing);
+    workers.close().await;
+    recording.abort();
     store.close().await;
     served.context("the listener failed")
 }
 
-/// Asks the token for a canary operation now and then, and reopens it with growing pauses while it is away.
-async fn watch_token(agent: Arc<Agent>, stop: CancellationToken) {
-    let deadline = Duration::from_secs(5);
+/// Renews the endorsement of the session key when half of its life is over.
+async fn renew_endorsement(agent: Arc<Agent>, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(HEALTH_EVERY) => {}
-            () = agent.token_trouble.notified() => {}
+            () = tokio::time::sleep(RENEWAL_EVERY) => {}
         }
-        renew_endorsement(&agent, deadline).await;
-        let mut pause = REOPEN_PAUSES.0;
-        loop {
-            let health = agent.lane.run(deadline, |keystore| keystore.health()).await;
-            let was_ok = agent.token_ok.swap(health.is_ok(), Ordering::Relaxed);
-            let Err(error) = health else {
-                if !was_ok {
-                    tracing::info!("the token answers again");
-                }
-                break;
-            };
-            tracing::error!(%error, class = ?error.class(), "the token does not answer");
-            if matches!(error.class(), ErrorClass::Pin) {
-                // Never a second attempt by itself: three wrong ones lock most tokens for good.
-                break;
-            }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
-            }
-            pause = (pause * 2).min(REOPEN_PAUSES.1);
-            if let Err(error) = agent.lane.run(deadline, |keystore| keystore.reopen()).await {
-                tracing::error!(%error, "the token could not be reopened");
-            }
+        // Off the runtime: it waits for the token.
+        let renewing = Arc::clone(&agent);
+        match spawn_blocking(move || renewing.proof.renew_if_due((renewing.clock)())).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the endorsement was not renewed"),
+            Err(error) => tracing::error!(%error, "the endorsement was not renewed"),
         }
     }
 }
 
-/// Renews the endorsement off the runtime: it asks the token, which may hang.
-async fn renew_endorsement(agent: &Arc<Agent>, deadline: Duration) {
-    let renewing = Arc::clone(agent);
-    let renewal = tokio::task::spawn_blocking(move || renewing.proof.renew_if_due((renewing.clock)()));
-    match tokio::time::timeout(deadline, renewal).await {
-        Ok(Ok(Ok(_))) => {}
-        Ok(Ok(Err(error))) => tracing::warn!(%error, "the endorsement was not renewed"),
-        Ok(Err(_)) | Err(_) => tracing::warn!("the endorsement was not renewed: the token does not answer"),
+/// Puts what happens to the token on record. While the store refuses, the agent's own log has it.
+async fn record_events(store: Store, mut events: mpsc::UnboundedReceiver<TokenEvent>) {
+    while let Some(event) = events.recv().await {
+        tracing::warn!(?event, "token");
+        let recorded = store.submit(move |tx| organisation::token_event(tx, &event)).await;
+        if let Err(refused) = recorded {
+            tracing::error!(?refused, "what happened to the token could not be recorded");
+        }
     }
 }

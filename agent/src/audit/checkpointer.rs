@@ -11,14 +11,12 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::anchor::{Anchor, AnchorError, Anchors};
-use crate::keystore::{KeystoreError, Lane};
+use crate::keystore::KeystoreError;
+use crate::keystore::worker::Workers;
 use crate::state::{LogId, State};
 use crate::store::StoreError;
 use crate::store::sqlite::Store;
 use crate::store::tx::origin;
-
-/// How long a signature may take.
-const SIGN_DEADLINE: Duration = Duration::from_secs(5);
 
 /// When a log that has grown is signed.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +65,7 @@ pub struct Signed {
 /// Signs checkpoints one at a time.
 pub struct Checkpointer {
     store: Store,
-    lane: Arc<Lane>,
+    workers: Workers,
     key: AgentKey,
     signed: Mutex<Signatures>,
 }
@@ -80,8 +78,8 @@ struct Signatures {
 impl Checkpointer {
     /// Makes the signer of all logs of a store.
     #[must_use]
-    pub fn new(store: Store, lane: Arc<Lane>, key: AgentKey, anchors: Anchors) -> Self {
-        Self { store, lane, key, signed: Mutex::new(Signatures { anchors, newest: BTreeMap::new() }) }
+    pub fn new(store: Store, workers: Workers, key: AgentKey, anchors: Anchors) -> Self {
+        Self { store, workers, key, signed: Mutex::new(Signatures { anchors, newest: BTreeMap::new() }) }
     }
 
     /// The key that clients pin.
@@ -113,7 +111,7 @@ impl Checkpointer {
         }
         advance(&mut signed.anchors, vec![(name, anchor)]).await?;
         let digest = checkpoint.digest();
-        let raw = self.lane.run(SIGN_DEADLINE, move |keystore| keystore.sign(&digest)).await?;
+        let raw = self.workers.sign(digest).await?;
         let note = checkpoint.to_note(&self.key, &der_from_raw(&raw));
         self.store.keep_checkpoint(log, size, note.clone()).await?;
         let made = Signed { size, note };

@@ -1,8 +1,10 @@
 //! Commands of the agent itself: the beginning of an organisation, start and stop.
 
+use strongroom_proto::audit::record::RecordOutcome;
 use strongroom_proto::method::Receipt;
 
 use super::identity::{NewIdentity, place_identity};
+use crate::keystore::worker::TokenEvent;
 use crate::state::LogId;
 use crate::state::rows::Org;
 use crate::store::tx::{Draft, Refusal, Tx};
@@ -28,6 +30,25 @@ pub fn found(tx: &mut Tx<'_>, org: &Org, admin: &NewIdentity) -> Result<((), Rec
 /// Only if it cannot be written down.
 pub fn started(tx: &mut Tx<'_>, version: &str, token: &str) -> Result<((), Receipt), Refusal> {
     let draft = Draft::new("agent.start").detail("version", version).detail("token", token);
+    let receipt = tx.append(LogId::Org, draft)?;
+    Ok(((), receipt))
+}
+
+/// Records what happened to the token or one of its workers.
+///
+/// # Errors
+/// Only if it cannot be written down.
+pub fn token_event(tx: &mut Tx<'_>, event: &TokenEvent) -> Result<((), Receipt), Refusal> {
+    let about = |event: &'static str, worker: usize| Draft::new(event).detail("worker", worker);
+    let failed = |draft: Draft| Draft { outcome: RecordOutcome::Failed, ..draft };
+    let draft = match event {
+        TokenEvent::Lost { worker, error } => failed(about("token.lost", *worker).detail("reason", error.to_string())),
+        TokenEvent::Back { worker, down_ms } => about("token.back", *worker).detail("down_ms", *down_ms),
+        TokenEvent::Renewed { worker, resident_kib } => {
+            about("token.renewed", *worker).detail("resident_kib", *resident_kib)
+        }
+        TokenEvent::PinRefused { worker } => failed(about("token.pin_refused", *worker)),
+    };
     let receipt = tx.append(LogId::Org, draft)?;
     Ok(((), receipt))
 }

@@ -224,7 +224,7 @@ async fn stage(
         .newest_vault_key(vault)
         .map(|row| row.key.clone())
         .ok_or_else(|| Failure::new(ErrorKind::Internal, "This vault has no key."))?;
-    let sealed = agent.token(move |keystore| keystore.seal(&key, &context, &seed)).await?;
+    let sealed = agent.token(agent.workers.seal(key, context, &seed)).await?;
     Ok(Staged { seed: SealedSeedRow { account: account.id, vault, sealed }, account, recovery })
 }
 

@@ -1,16 +1,15 @@
 //! `agent.*`.
 
-use std::sync::atomic::Ordering;
-
 use strongroom_proto::error::Failure;
 use strongroom_proto::method::agent::{Health, State, Status, StatusResult};
 use strongroom_proto::rpc::PROTOCOL_VERSION;
 
 use super::{Agent, Answer, Connection};
+use crate::keystore::worker::TokenState;
 
 pub(super) async fn status(agent: &Agent, _: &mut Connection, _: Status) -> Result<Answer<StatusResult>, Failure> {
     let health = |fine: bool| if fine { Health::Ok } else { Health::Failing };
-    let token = agent.token_ok.load(Ordering::Relaxed);
+    let token = agent.workers.state() == TokenState::Serving;
     let sealed = agent.store.sealed().is_some();
     // One vault that does not match its log leaves the others alone, but an operator has to hear of it.
     let vault_sealed = !agent.store.view().sealed.is_empty();

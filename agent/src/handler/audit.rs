@@ -167,7 +167,7 @@ pub(super) async fn checkpoint(
 ) -> Result<Answer<CheckpointResult>, Failure> {
     let caller = connection.caller(agent)?;
     let (_, log, ..) = find(agent, &caller, params.vault.as_ref(), Operation::TrailRead, "audit.read").await?;
-    let signed = agent.checkpointer.sign(log).await.map_err(|error| unsigned(agent, &error))?;
+    let signed = agent.checkpointer.sign(log).await.map_err(|error| unsigned(&error))?;
     Ok(CheckpointResult { checkpoint: signed.note, public_key: agent.checkpointer.key().spki_pem() }.into())
 }
 
@@ -182,7 +182,7 @@ pub(super) async fn export(
     agent.store.submit(move |tx| command::log_read(tx, &by, log, "audit.export")).await?;
     // The export's pages are part of this export: they are not recorded as reads again.
     connection.read.insert((log, agent.now().as_second().div_euclid(3600)));
-    let signed = agent.checkpointer.sign(log).await.map_err(|error| unsigned(agent, &error))?;
+    let signed = agent.checkpointer.sign(log).await.map_err(|error| unsigned(&error))?;
     let store = agent.store.clone();
     let (size, most) = (signed.size, CHECKPOINTS_MAX);
     let older = blocking(move || store.readers().checkpoints_before(log, size, most)).await?;
@@ -196,9 +196,9 @@ pub(super) async fn export(
     .into())
 }
 
-fn unsigned(agent: &Agent, error: &CheckpointError) -> Failure {
+fn unsigned(error: &CheckpointError) -> Failure {
     match error {
-        CheckpointError::Keystore(error) => agent.token_failed(error),
+        CheckpointError::Keystore(error) => super::token_failed(error),
         CheckpointError::NoLog => Failure::not_found(),
         other => {
             tracing::error!(error = %other, "no checkpoint");

@@ -66,21 +66,12 @@ impl Source {
         Some(Self { context: account.seed_context(view.org_id()), account, sealed, key })
     }
 
-    /// Computes the code for a moving factor, sealed until its record is durable, and does what comes `next` on the
-    /// token's thread: a detour over the runtime would cost as much as the token.
-    async fn compute<N: Send + 'static>(
-        &self,
-        agent: &Agent,
-        moving_factor: u64,
-        next: impl FnOnce() -> N + Send + 'static,
-    ) -> Result<(SealedCode, N), Failure> {
+    /// Computes the code for a moving factor, sealed until its record is durable.
+    async fn compute(&self, agent: &Agent, moving_factor: u64) -> Result<SealedCode, Failure> {
         let (key, context, sealed) = (self.key.clone(), self.context.clone(), self.sealed.clone());
-        let (account, kind, digits) = (self.account.id, self.account.kind, self.account.digits);
-        let computed = agent.token(move |keystore| {
-            let mac = keystore.otp_mac(&key, &context, &sealed, moving_factor)?;
-            Ok(render(&mac, kind, digits).map(|code| (SealedCode::new(account, moving_factor, code), next())))
-        });
-        computed.await?.map_err(out_of_range)
+        let mac = agent.token(agent.workers.otp_mac(key, context, sealed, moving_factor)).await?;
+        let code = render(&mac, self.account.kind, self.account.digits).map_err(out_of_range)?;
+        Ok(SealedCode::new(self.account.id, moving_factor, code))
     }
 }
 
@@ -94,14 +85,14 @@ async fn time_based(
     let computed = Computed { account: source.account.id, revision: source.account.revision, step: window.counter };
     let address = params.account.clone();
     let approval = Approval::new(agent, caller, params, Some(computed));
-    let (sealed, submitted) = match source.compute(agent, window.counter, || approval.submit()).await {
-        Ok(computed) => computed,
+    let sealed = match source.compute(agent, window.counter).await {
+        Ok(sealed) => sealed,
         Err(failure) => {
             record_failure(agent, caller, &source.account, failure.kind).await;
             return Err(failure);
         }
     };
-    let (durable, flight) = approved(agent, caller, Some(&source.account), submitted).await?;
+    let (durable, flight) = approved(agent, caller, Some(&source.account), approval.submit()).await?;
     let code = sealed.open(&durable).ok_or_else(mismatch)?;
     let now = agent.wall();
     let (valid_from, valid_until) = bounds(&window)?;
@@ -135,8 +126,8 @@ async fn counter_based(
     // Approved although the look before saw no right: a grant came in between. The counter is spent, which is harmless.
     let source = source.ok_or_else(|| Failure::new(ErrorKind::Conflict, "Your access changed just now; try again."))?;
     let counter = durable.value().moving_factor;
-    let sealed = match source.compute(agent, counter, || ()).await {
-        Ok((sealed, ())) => sealed,
+    let sealed = match source.compute(agent, counter).await {
+        Ok(sealed) => sealed,
         Err(failure) => {
             withhold(agent, caller, &source.account, durable.receipt(), "code.failed", failure.kind).await;
             return Err(failure);

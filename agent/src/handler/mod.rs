@@ -12,8 +12,6 @@ mod vault;
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -24,7 +22,6 @@ use strongroom_proto::ids::VaultId;
 use strongroom_proto::method::{Method, Receipt};
 use strongroom_proto::rpc::{Id, Request};
 use strongroom_proto::{method, words::Scheme};
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use self::connection::Connection;
@@ -33,24 +30,20 @@ use crate::access::Denial;
 use crate::audit::checkpointer::Checkpointer;
 use crate::commands::Caller;
 use crate::identity::{AgentProof, Throttle};
-use crate::keystore::{ErrorClass, Keystore, KeystoreError, Lane};
+use crate::keystore::worker::Workers;
+use crate::keystore::{ErrorClass, KeystoreError};
 use crate::server::{Held, Peer, Reply, Service};
 use crate::session::flights::Flights;
 use crate::session::registry::Registry;
 use crate::state::LogId;
 use crate::store::sqlite::{Clock, Store};
 
-/// How long one operation of the token may take before the caller is told that it does not answer.
-const TOKEN_DEADLINE: Duration = Duration::from_secs(2);
-/// The same for making and destroying keys: a busy disk under a software token takes its time.
-const KEY_DEADLINE: Duration = Duration::from_secs(15);
-
 /// A running agent: what all calls share. The assembly in [`crate::run`] is the only place that makes one.
 pub struct Agent {
     /// Durable state.
     pub store: Store,
     /// The token.
-    pub lane: Arc<Lane>,
+    pub workers: Workers,
     /// Signs checkpoints.
     pub checkpointer: Arc<Checkpointer>,
     /// Proves this agent to clients.
@@ -69,10 +62,20 @@ pub struct Agent {
     pub clock: Clock,
     /// How seeds of new vaults are sealed when nobody says.
     pub default_scheme: Scheme,
-    /// Whether the token answers.
-    pub token_ok: AtomicBool,
-    /// Rung when the token did not answer.
-    pub token_trouble: Notify,
+}
+
+/// What the caller is told when the token fails.
+fn token_failed(error: &KeystoreError) -> Failure {
+    tracing::error!(%error, "token");
+    match error.class() {
+        ErrorClass::Busy => Failure::new(ErrorKind::RateLimited, "The token has too much to do just now; try again."),
+        ErrorClass::Budget => Failure::new(ErrorKind::Conflict, "The token has no room for another vault key."),
+        ErrorClass::Data => {
+            Failure::new(ErrorKind::Internal, "The sealed seed does not belong to this account: an operator must look.")
+        }
+        ErrorClass::Usage => Failure::new(ErrorKind::Internal, "The token refused the operation: see the agent's log."),
+        _ => Failure::new(ErrorKind::HsmUnavailable, "The token does not answer; lists and logs still work."),
+    }
 }
 
 /// What a call gave.
@@ -91,43 +94,9 @@ impl<R> From<R> for Answer<R> {
 }
 
 impl Agent {
-    /// Runs an operation on the token. Trouble wakes the watch that reopens it.
-    async fn token<T: Send + 'static>(
-        &self,
-        operation: impl FnOnce(&dyn Keystore) -> Result<T, KeystoreError> + Send + 'static,
-    ) -> Result<T, Failure> {
-        self.token_within(TOKEN_DEADLINE, operation).await
-    }
-
-    /// As [`Agent::token`], with another deadline.
-    async fn token_within<T: Send + 'static>(
-        &self,
-        deadline: Duration,
-        operation: impl FnOnce(&dyn Keystore) -> Result<T, KeystoreError> + Send + 'static,
-    ) -> Result<T, Failure> {
-        self.lane.run(deadline, operation).await.map_err(|error| self.token_failed(&error))
-    }
-
-    fn token_failed(&self, error: &KeystoreError) -> Failure {
-        tracing::error!(%error, "token");
-        match error.class() {
-            ErrorClass::Busy => {
-                Failure::new(ErrorKind::RateLimited, "The token has too much to do just now; try again.")
-            }
-            ErrorClass::Budget => Failure::new(ErrorKind::Conflict, "The token has no room for another vault key."),
-            ErrorClass::Data => Failure::new(
-                ErrorKind::Internal,
-                "The sealed seed does not belong to this account: an operator must look.",
-            ),
-            ErrorClass::Usage => {
-                Failure::new(ErrorKind::Internal, "The token refused the operation: see the agent's log.")
-            }
-            _ => {
-                self.token_ok.store(false, Ordering::Relaxed);
-                self.token_trouble.notify_one();
-                Failure::new(ErrorKind::HsmUnavailable, "The token does not answer; lists and logs still work.")
-            }
-        }
+    /// Waits for a call to the token and says to the caller what its failure means.
+    async fn token<T>(&self, call: impl Future<Output = Result<T, KeystoreError>>) -> Result<T, Failure> {
+        call.await.map_err(|error| token_failed(&error))
     }
 
     /// The wall clock: what codes and clients follow.

@@ -6,7 +6,7 @@ use strongroom_proto::method::Changed;
 use strongroom_proto::method::vault::{Create, Created, Freeze, Item, List, ListResult, Rename, Thaw};
 use strongroom_proto::words::Assurance;
 
-use super::{Agent, Answer, Connection, KEY_DEADLINE};
+use super::{Agent, Answer, Connection};
 use crate::access::{Facts, GrantFact, Operation};
 use crate::commands::vault::{self as command, NewVault};
 use crate::commands::{NAME_LEN_MAX, REASON_LEN_MAX, check_some_text};
@@ -76,8 +76,7 @@ pub(super) async fn create(
     }
     let id = VaultId::random();
     let scheme = params.scheme.unwrap_or(agent.default_scheme);
-    let key =
-        agent.token_within(KEY_DEADLINE, move |keystore| keystore.create_vault_key(id, FIRST_KEY, scheme)).await?;
+    let key = agent.token(agent.workers.create_vault_key(id, FIRST_KEY, scheme)).await?;
     let new = NewVault {
         id,
         names: VaultNames { slug: params.vault, name: params.name },
@@ -91,9 +90,7 @@ pub(super) async fn create(
             Ok(Created { id, receipt }.into())
         }
         Err(refused) => {
-            if let Err(failure) =
-                agent.token_within(KEY_DEADLINE, move |keystore| keystore.destroy_vault_key(&key)).await
-            {
+            if let Err(failure) = agent.token(agent.workers.destroy_vault_key(key)).await {
                 tracing::warn!(%failure, "a vault key without a vault stays in the token");
             }
             Err(refused.into())

@@ -34,7 +34,7 @@ pub enum Operation {
     Health,
     /// [`super::Keystore::reopen`].
     Reopen,
-    /// Waiting in a [`super::Lane`].
+    /// Waiting for a worker.
     Wait,
 }
 
@@ -112,6 +112,9 @@ pub enum KeystoreError {
     /// The token refused the PIN, now or at an earlier attempt that will not be repeated.
     #[error("cannot {operation}: the token refused the PIN ({code}); it will not be tried again by itself")]
     Pin { operation: Operation, code: String },
+    /// There is no PIN to present.
+    #[error("cannot {operation}: {reason}; {remedy}")]
+    NoPin { operation: Operation, reason: String, remedy: String },
     /// The token works and does not hold this key.
     #[error("cannot {operation}: the token holds no key {label}")]
     KeyMissing { operation: Operation, label: String },
@@ -168,6 +171,7 @@ impl KeystoreError {
             Self::KeyMismatch { .. } | Self::OtherToken { .. } => ErrorClass::KeyMismatch,
             Self::Exists { .. }
             | Self::NotHardened { .. }
+            | Self::NoPin { .. }
             | Self::Refused { .. }
             | Self::Module { .. }
             | Self::NoToken { .. } => ErrorClass::Usage,

@@ -1,28 +1,27 @@
 //! The keystore: what the agent asks of the token, and nothing more.
 //!
 //! [`Keystore`] is the boundary. It speaks of vault keys, sealed seeds and MACs, never of PKCS#11 handles or sessions, and
-//! everything that crosses it is plain data: a worker process can stand behind the same trait. **No function returns a
-//! seed.** The room knows nothing of identities, grants, rows or clocks.
+//! everything that crosses it is plain data: it runs in a process of its own, the worker, and the agent asks through
+//! [`worker::Workers`]. **No function returns a seed.** The room knows nothing of identities, grants, rows or clocks.
 
 mod context;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
-pub mod lane;
 pub(crate) mod os;
 pub mod pkcs11;
 mod sealed;
 mod secret;
+pub mod worker;
 
 pub use context::SeedContext;
 pub use error::{ErrorClass, KeystoreError, Operation};
-pub use lane::{Lane, LaneConfig};
 pub use sealed::{SealedSeed, TokenId, VaultKey};
 pub use secret::{OtpMac, SEED_LEN_MAX, Seed, SeedError, StoreKeys};
 use strongroom_proto::ids::{OrgId, VaultId};
 use strongroom_proto::words::Scheme;
 
-/// The token as the agent sees it. Every call blocks for a device operation: async callers go through a [`Lane`].
+/// The token as a worker serves it. Every call blocks for a device operation.
 ///
 /// Errors name the operation and carry a class ([`KeystoreError::class`]) that says what to do next. An implementation
 /// retries at most once, never presents a refused PIN again, and never creates a key because it found none.
@@ -94,11 +93,4 @@ pub trait Keystore: Send + Sync {
     /// # Errors
     /// `Device` and the other classes of the token.
     fn health(&self) -> Result<(), KeystoreError>;
-
-    /// Starts over with the token after a `Device` error: new module state, new login, new handles. It presents the PIN
-    /// once; after a refused PIN it does not ask the token again.
-    ///
-    /// # Errors
-    /// `Device` while the token is away, `Pin` if the PIN was refused, now or before.
-    fn reopen(&self) -> Result<(), KeystoreError>;
 }

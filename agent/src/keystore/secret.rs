@@ -36,6 +36,15 @@ impl Seed {
         }
     }
 
+    /// Takes a seed that came from the agent's side of the worker's socket.
+    pub(super) fn from_wire(bytes: Zeroizing<Vec<u8>>) -> Result<Self, SeedError> {
+        match bytes.len() {
+            0 => Err(SeedError::Empty),
+            1..=SEED_LEN_MAX => Ok(Self(bytes)),
+            _ => Err(SeedError::TooLong),
+        }
+    }
+
     pub(crate) fn expose(&self) -> &[u8] {
         &self.0
     }
@@ -136,6 +145,20 @@ impl StoreKeys {
 
     pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
         self.0.bytes_mut().get_mut(..Self::LEN).unwrap_or_default()
+    }
+
+    /// The keys as they cross the worker's socket.
+    pub(super) fn to_wire(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(self.bytes().to_vec())
+    }
+
+    /// Takes keys that crossed the worker's socket; `None` if they have another length.
+    pub(super) fn from_wire(bytes: &[u8]) -> Option<Self> {
+        let mut keys = Self::zeroed();
+        (bytes.len() == Self::LEN).then(|| {
+            keys.bytes_mut().copy_from_slice(bytes);
+            keys
+        })
     }
 
     pub(super) fn zeroed() -> Self {

@@ -66,8 +66,7 @@ pub struct Pkcs11Keystore {
 
 /// All that changes, under the one lock.
 struct State {
-    /// `None` while the token is away: after a failed reopen.
-    live: Option<Live>,
+    live: Live,
     pin: SecretString,
     /// Set for ever once the token refused the PIN: presenting it again could lock the token.
     pin_refused: bool,
@@ -77,7 +76,7 @@ struct State {
     canary: Zeroizing<Vec<u8>>,
 }
 
-/// A working connection and what was computed with it. Dropped and made anew as a whole.
+/// A working connection and what was computed with it.
 struct Live {
     binder: Binder,
     connection: Connection,
@@ -102,7 +101,7 @@ impl Pkcs11Keystore {
             token,
             identity,
             state: Mutex::new(State {
-                live: Some(Live { binder, connection }),
+                live: Live { binder, connection },
                 pin: pin.clone(),
                 pin_refused: false,
                 scratch: Scratch::new(),
@@ -119,6 +118,11 @@ impl Pkcs11Keystore {
         provision::provision(config, pin)
     }
 
+    /// What the token's store key made of a fixed text when the keystore was opened.
+    pub(super) fn canary(&self) -> Result<Zeroizing<Vec<u8>>, KeystoreError> {
+        self.lock(Operation::Open).map(|state| state.canary.clone())
+    }
+
     fn lock(&self, operation: Operation) -> Result<MutexGuard<'_, State>, KeystoreError> {
         self.state.lock().map_err(|_| KeystoreError::Device { operation, code: "an earlier call panicked".into() })
     }
@@ -132,9 +136,6 @@ impl Pkcs11Keystore {
     ) -> Result<T, KeystoreError> {
         let mut guard = self.lock(operation)?;
         let State { live, pin, pin_refused, scratch, canary } = &mut *guard;
-        let live = live
-            .as_mut()
-            .ok_or_else(|| KeystoreError::Device { operation, code: "the token was not reopened yet".into() })?;
         let error = match work(live, scratch) {
             Err(error) => error,
             done => return done,
@@ -226,48 +227,6 @@ impl Keystore for Pkcs11Keystore {
         let operation = Operation::Health;
         let canary = self.lock(operation)?.canary.clone();
         self.with(operation, |live, _| keys::check_canary(&mut live.connection, &canary, operation))
-    }
-
-    fn reopen(&self) -> Result<(), KeystoreError> {
-        let operation = Operation::Reopen;
-        self.state.clear_poison();
-        let mut state = self.lock(operation)?;
-        if state.pin_refused {
-            return Err(refused_before(operation));
-        }
-        // C_Finalize first: a second C_Initialize beside a live one would fail.
-        state.live = None;
-        match self.connect(&state, operation) {
-            Ok(live) => {
-                state.live = Some(live);
-                Ok(())
-            }
-            Err(error) => {
-                state.pin_refused = error.class() == ErrorClass::Pin;
-                Err(error)
-            }
-        }
-    }
-}
-
-impl Pkcs11Keystore {
-    fn connect(&self, state: &State, operation: Operation) -> Result<Live, KeystoreError> {
-        let module = Module::initialise(&self.config, operation)?;
-        let (slot, token) = module.slot(&self.config, operation).map_err(|error| match error {
-            // It was there when the keystore was opened: its absence is an outage, not a wrong configuration.
-            KeystoreError::NoToken { operation, .. } => {
-                KeystoreError::Device { operation, code: "no slot holds the token".into() }
-            }
-            other => other,
-        })?;
-        if token != self.token {
-            return Err(KeystoreError::OtherToken { operation, expected: self.token.clone(), found: token });
-        }
-        let mut connection = Connection::open(module, slot, &state.pin, operation)?;
-        keys::settle_by_canary(&mut connection, &state.canary, operation)?;
-        keys::check_identity(&mut connection, &self.identity, operation)?;
-        let binder = keys::binder(&mut connection, operation)?;
-        Ok(Live { binder, connection })
     }
 }
 

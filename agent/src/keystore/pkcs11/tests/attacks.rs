@@ -19,7 +19,7 @@ const KEY_WRAP: Mechanism<'static> = Mechanism::AesKeyWrap;
 /// The attacker's logged-in read-write session: the login is the process's.
 fn attacker(keystore: &Pkcs11Keystore) -> Session {
     let state = keystore.state.lock().unwrap();
-    state.live.as_ref().unwrap().connection.management_session(crate::keystore::Operation::Open).unwrap()
+    state.live.connection.management_session(crate::keystore::Operation::Open).unwrap()
 }
 
 fn find(session: &Session, label: &str) -> ObjectHandle {
@@ -191,7 +191,7 @@ token_test! {
         assert!(readable.count() >= 2, "the attacks no longer work where they must: these tests prove nothing");
         // The probe that create_vault_key makes tells the two apart.
         let state = keystore.state.lock().unwrap();
-        let connection = &state.live.as_ref().unwrap().connection;
+        let connection = &state.live.connection;
         let weak = connection.tag(weak);
         let operation = crate::keystore::Operation::CreateVaultKey;
         assert!(super::super::resident::gives_up_seeds(connection, weak, operation).unwrap());

@@ -73,18 +73,19 @@ fn move_away(token: &TestToken) -> std::path::PathBuf {
 }
 
 token_test! {
-    fn a_token_that_vanishes_is_an_outage_and_comes_back_by_reopening(token) {
+    fn a_token_that_vanishes_is_an_outage_and_comes_back_with_a_new_start(token) {
         let keystore = token.keystore();
         let accounts = Account::both(&keystore);
         let before = files(&token.tokens());
         let away = move_away(token);
         expect_outage(&keystore, &accounts);
-        assert_eq!(keystore.reopen().unwrap_err().class(), ErrorClass::Device);
-        expect_outage(&keystore, &accounts);
-        assert_eq!(keystore.reopen().unwrap_err().class(), ErrorClass::Device);
+        drop(keystore);
+        for _ in 0..2 {
+            assert!(Pkcs11Keystore::open(&token.config(), &token.pin()).is_err());
+        }
 
         fs::rename(away, token.tokens()).unwrap();
-        keystore.reopen().unwrap();
+        let keystore = Pkcs11Keystore::open(&token.config(), &token.pin()).unwrap();
         assert!(keystore.health().is_ok());
         for account in &accounts {
             assert_eq!(account.serves(&keystore), Ok(()));
@@ -118,16 +119,17 @@ token_test! {
         let operation = Operation::OtpMac;
         let handles: Vec<_> = {
             let mut state = keystore.state.lock().unwrap();
-            let connection = &mut state.live.as_mut().unwrap().connection;
+            let connection = &mut state.live.connection;
             accounts.iter().map(|account| {
                 let handle = connection.key(&account.key.label, operation).unwrap();
                 (handle, connection.object(handle, operation).unwrap())
             }).collect()
         };
-        keystore.reopen().unwrap();
+        drop(keystore);
+        let keystore = Pkcs11Keystore::open(&token.config(), &token.pin()).unwrap();
         {
             let state = keystore.state.lock().unwrap();
-            let connection = &state.live.as_ref().unwrap().connection;
+            let connection = &state.live.connection;
             let mut aliased = 0;
             for ((handle, object), account) in handles.iter().zip(&accounts) {
                 // The danger is real: the old number signs, with a key of another vault.
@@ -155,7 +157,7 @@ token_test! {
             let [one, two] = [Account::new(&keystore, *scheme), Account::new(&keystore, *scheme)];
             let alias = || {
                 let mut state = keystore.state.lock().unwrap();
-                state.live.as_mut().unwrap().connection.alias(&one.key.label, &two.key.label);
+                state.live.connection.alias(&one.key.label, &two.key.label);
             };
             alias();
             assert_eq!(one.serves(&keystore), Err(ErrorClass::KeyMismatch));
@@ -185,7 +187,7 @@ token_test! {
             // An operation left active blocks its session for every other.
             {
                 let mut state = keystore.state.lock().unwrap();
-                let connection = &mut state.live.as_mut().unwrap().connection;
+                let connection = &mut state.live.connection;
                 let store_key = connection.key(label::STORE_KEYS, Operation::Health).unwrap();
                 let object = connection.object(store_key, Operation::Health).unwrap();
                 connection.session().sign_init(&Mechanism::Sha256Hmac, object).unwrap();
@@ -198,7 +200,7 @@ token_test! {
 
 fn with_session(keystore: &Pkcs11Keystore, work: impl FnOnce(&cryptoki::session::Session)) {
     let state = keystore.state.lock().unwrap();
-    let session = state.live.as_ref().unwrap().connection.management_session(Operation::Open).unwrap();
+    let session = state.live.connection.management_session(Operation::Open).unwrap();
     work(&session);
     session.close().unwrap();
 }
@@ -229,43 +231,10 @@ token_test! {
             for account in &accounts {
                 assert_eq!(account.serves(&keystore), Err(ErrorClass::Pin));
             }
-            assert_eq!(keystore.reopen().unwrap_err().class(), ErrorClass::Pin);
         }
         assert_eq!(PINS_PRESENTED.load(Ordering::Relaxed), before + 1);
         drop(keystore);
         let keystore = Pkcs11Keystore::open(&token.config(), &"a-new-pin-81".into()).unwrap();
-        assert_eq!(accounts[0].serves(&keystore), Ok(()));
-    }
-}
-
-token_test! {
-    fn reopening_presents_a_refused_pin_exactly_once(token) {
-        let keystore = token.keystore();
-        with_session(&keystore, |session| {
-            session.set_pin(&AuthPin::from(PIN), &AuthPin::from("a-new-pin-81")).unwrap();
-        });
-        let before = PINS_PRESENTED.load(Ordering::Relaxed);
-        for _ in 0..3 {
-            assert_eq!(keystore.reopen().unwrap_err().class(), ErrorClass::Pin);
-        }
-        assert_eq!(PINS_PRESENTED.load(Ordering::Relaxed), before + 1);
-    }
-}
-
-token_test! {
-    fn reopening_finds_only_the_token_it_knows(token) {
-        let keystore = token.keystore();
-        let accounts = Account::both(&keystore);
-        // Another token takes its place: same label, same PIN.
-        let away = move_away(token);
-        fs::create_dir(token.tokens()).unwrap();
-        let arguments = ["--init-token", "--free", "--label", "strongroom-test", "--so-pin", "so-pin-77120", "--pin", PIN];
-        assert!(std::process::Command::new("softhsm2-util").args(arguments).output().unwrap().status.success());
-        assert_eq!(keystore.reopen().unwrap_err().class(), ErrorClass::KeyMismatch);
-        assert_eq!(accounts[0].serves(&keystore), Err(ErrorClass::Device));
-        fs::remove_dir_all(token.tokens()).unwrap();
-        fs::rename(away, token.tokens()).unwrap();
-        keystore.reopen().unwrap();
         assert_eq!(accounts[0].serves(&keystore), Ok(()));
     }
 }

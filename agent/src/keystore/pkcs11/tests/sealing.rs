@@ -101,7 +101,7 @@ token_test! {
         let key = keystore.create_vault_key(VaultId::random(), 1, Scheme::Derived).unwrap();
         let home = context(key.vault);
         let mut state = keystore.state.lock().unwrap();
-        let connection = &mut state.live.as_mut().unwrap().connection;
+        let connection = &mut state.live.connection;
         let handle = connection.key(&key.label, Operation::Seal).unwrap();
         let seed_key = |context: &SeedContext, salt: u8| {
             derived::seed_key(connection, handle, context, &[salt; 16], Operation::Seal).unwrap().to_vec()
@@ -162,7 +162,7 @@ token_test! {
         let home = context(key.vault);
         let mut sealed = keystore.seal(&key, &home, &seed()).unwrap();
         sealed.blob[30] ^= 1;
-        sealed.binding = keystore.state.lock().unwrap().live.as_ref().unwrap().binder.bind(&sealed, &home);
+        sealed.binding = keystore.state.lock().unwrap().live.binder.bind(&sealed, &home);
         assert_eq!(refusal(&keystore, &key, &home, &sealed), ErrorClass::Data);
         assert!(keystore.health().is_ok());
     }

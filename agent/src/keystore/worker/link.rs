@@ -1,0 +1,247 @@
+//! One running worker as the agent sees it: calls go out in one write, answers come back in any number.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use super::config::WorkerConfig;
+use super::frames::{Inbox, append, read};
+use super::launch::{Launcher, Process};
+use super::wire::{Answer, Answered, Asked, Call, Greeting, Hello, Ready};
+use crate::keystore::pkcs11::TokenConfig;
+use crate::keystore::{KeystoreError, Operation};
+
+/// Calls that are written together at most.
+const CALLS_TOGETHER: usize = 32;
+
+/// A worker whose token serves. Dropping it closes the socket; the worker then finishes its call and ends.
+pub(super) struct Link {
+    calls: mpsc::UnboundedSender<Frame>,
+    waiting: Arc<Waiting>,
+    next_id: AtomicU64,
+    queue_len: usize,
+    ready: Ready,
+    closed: CancellationToken,
+}
+
+type Frame = Zeroizing<Vec<u8>>;
+
+/// Calls without an answer, oldest first.
+struct Waiting {
+    calls: Mutex<BTreeMap<u64, Waiter>>,
+    origin: Instant,
+    /// When the last answer came, in µs after `origin`.
+    last_answer_us: AtomicU64,
+}
+
+/// Who waits for an answer, if still somebody does, and since when.
+struct Waiter {
+    reply: Option<oneshot::Sender<Result<Answer, KeystoreError>>>,
+    sent: Instant,
+    patience: Duration,
+}
+
+impl Waiting {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Waiter>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Link {
+    /// Starts a worker and waits until its token serves.
+    ///
+    /// # Errors
+    /// The token's, or that the worker did not come up; a worker that does not serve has been ended.
+    pub(super) async fn open(
+        launcher: &Launcher,
+        token: &TokenConfig,
+        worker: &WorkerConfig,
+        provision: bool,
+    ) -> Result<(Self, Process), KeystoreError> {
+        let operation = if provision { Operation::Provision } else { Operation::Open };
+        let unusable = |reason: String| KeystoreError::System { operation, reason: format!("no worker: {reason}") };
+        let (process, socket) = launcher.launch().await.map_err(|error| unusable(error.to_string()))?;
+        let hello = Hello { token: token.clone(), worker: worker.clone(), pin: launcher.pin(), provision };
+        match tokio::time::timeout(worker.open_deadline(), greet(socket, &hello)).await {
+            Ok(Ok((reader, writer, inbox, Greeting::Ready(ready)))) => {
+                Ok((Self::start(reader, writer, inbox, ready, worker.queue_len), process))
+            }
+            Ok(Ok((_, _, _, Greeting::Failed(error)))) => {
+                process.kill().await;
+                Err(error)
+            }
+            Ok(Ok((_, _, _, Greeting::NoPin { reason, remedy }))) => {
+                process.kill().await;
+                Err(KeystoreError::NoPin { operation, reason, remedy })
+            }
+            Ok(Err(error)) => {
+                process.kill().await;
+                Err(KeystoreError::Device { operation, code: format!("the worker ended: {error}") })
+            }
+            Err(_) => {
+                process.kill().await;
+                Err(KeystoreError::Hung { operation })
+            }
+        }
+    }
+
+    fn start(reader: OwnedReadHalf, writer: OwnedWriteHalf, inbox: Inbox, ready: Ready, queue_len: usize) -> Self {
+        let waiting =
+            Arc::new(Waiting { calls: Mutex::default(), origin: Instant::now(), last_answer_us: AtomicU64::new(0) });
+        let closed = CancellationToken::new();
+        let (calls, queue) = mpsc::unbounded_channel();
+        tokio::spawn(send(writer, queue));
+        tokio::spawn(hear(reader, inbox, Arc::clone(&waiting), closed.clone()));
+        Self { calls, waiting, next_id: AtomicU64::new(0), queue_len, ready, closed }
+    }
+
+    pub(super) const fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    /// Resolves when the worker has gone.
+    pub(super) async fn closed(&self) {
+        self.closed.cancelled().await;
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.is_cancelled()
+    }
+
+    /// Calls without an answer.
+    pub(super) fn in_flight(&self) -> usize {
+        self.waiting.lock().len()
+    }
+
+    /// Whether the worker has been silent for longer than `hung_after` and than its oldest caller was prepared to wait.
+    pub(super) fn is_hung(&self, hung_after: Duration) -> bool {
+        let last = self.waiting.origin + Duration::from_micros(self.waiting.last_answer_us.load(Ordering::Relaxed));
+        let calls = self.waiting.lock();
+        calls
+            .first_key_value()
+            .is_some_and(|(_, oldest)| oldest.sent.max(last).elapsed() > hung_after.max(oldest.patience))
+    }
+
+    /// Makes a call and waits for its answer, at most `patience`. An answer that comes later is dropped, which wipes it.
+    ///
+    /// # Errors
+    /// `Busy` if too many calls wait, `DeadlinePassed`, `Device` if the worker ends, else the call's own.
+    pub(super) async fn call(&self, patience: Duration, call: Call) -> Result<Answer, KeystoreError> {
+        let operation = Operation::Wait;
+        let gone = || KeystoreError::Device { operation, code: "the worker has ended".into() };
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let patience_us = u64::try_from(patience.as_micros()).unwrap_or(u64::MAX);
+        let mut frame = Zeroizing::new(Vec::new());
+        append(&Asked { id, patience_us, call }, &mut frame)
+            .map_err(|error| KeystoreError::Refused { operation, code: error.to_string() })?;
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut calls = self.waiting.lock();
+            if calls.len() >= self.queue_len {
+                return Err(KeystoreError::Busy { operation });
+            }
+            calls.insert(id, Waiter { reply: Some(reply), sent: Instant::now(), patience });
+        }
+        // Looked at after the call was noted: whoever closes the link afterwards answers it.
+        if self.is_closed() || self.calls.send(frame).is_err() {
+            self.waiting.lock().remove(&id);
+            return Err(gone());
+        }
+        match tokio::time::timeout(patience, answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(gone()),
+            Err(_) => {
+                // The entry stays: as long as the worker owes an answer it may be hung.
+                if let Some(waiter) = self.waiting.lock().get_mut(&id) {
+                    waiter.reply = None;
+                }
+                Err(KeystoreError::DeadlinePassed { operation })
+            }
+        }
+    }
+}
+
+async fn greet(socket: StdUnixStream, hello: &Hello) -> io::Result<(OwnedReadHalf, OwnedWriteHalf, Inbox, Greeting)> {
+    socket.set_nonblocking(true)?;
+    let (mut reader, mut writer) = UnixStream::from_std(socket)?.into_split();
+    let mut frame = Zeroizing::new(Vec::new());
+    append(&serde_json::to_vec(hello)?, &mut frame).map_err(io::Error::other)?;
+    writer.write_all(&frame).await?;
+    let mut inbox = Inbox::new();
+    loop {
+        if let Some(frame) = inbox.next().map_err(io::Error::other)? {
+            let greeting = read(frame).map_err(io::Error::other)?;
+            return Ok((reader, writer, inbox, greeting));
+        }
+        match reader.read(inbox.space()).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => inbox.filled(count),
+        }
+    }
+}
+
+/// Writes calls: one at a time while it is quiet, many together when they come faster than they can be written.
+async fn send(mut writer: OwnedWriteHalf, mut queue: mpsc::UnboundedReceiver<Frame>) {
+    let mut frames = Vec::with_capacity(CALLS_TOGETHER);
+    while queue.recv_many(&mut frames, CALLS_TOGETHER).await > 0 {
+        let written = match frames.as_slice() {
+            [only] => writer.write_all(only).await,
+            many => {
+                let mut together = Zeroizing::new(Vec::with_capacity(many.iter().map(|frame| frame.len()).sum()));
+                many.iter().for_each(|frame| together.extend_from_slice(frame));
+                writer.write_all(&together).await
+            }
+        };
+        frames.clear();
+        if written.is_err() {
+            // The other half of the socket says so too, to everybody who waits.
+            return;
+        }
+    }
+}
+
+/// Gives answers to those who wait, until the worker has gone.
+async fn hear(mut reader: OwnedReadHalf, mut inbox: Inbox, waiting: Arc<Waiting>, closed: CancellationToken) {
+    loop {
+        loop {
+            let Answered { id, result } = match inbox.next() {
+                Ok(None) => break,
+                Ok(Some(frame)) => match read(frame) {
+                    Ok(answered) => answered,
+                    Err(error) => return end(&waiting, &closed, &error.to_string()),
+                },
+                Err(error) => return end(&waiting, &closed, &error.to_string()),
+            };
+            let since = u64::try_from(waiting.origin.elapsed().as_micros()).unwrap_or(u64::MAX);
+            waiting.last_answer_us.store(since, Ordering::Relaxed);
+            let waiter = waiting.lock().remove(&id);
+            if let Some(reply) = waiter.and_then(|waiter| waiter.reply) {
+                let _given_up = reply.send(result);
+            }
+        }
+        match reader.read(inbox.space()).await {
+            Ok(0) | Err(_) => return end(&waiting, &closed, "it is gone"),
+            Ok(count) => inbox.filled(count),
+        }
+    }
+}
+
+fn end(waiting: &Waiting, closed: &CancellationToken, reason: &str) {
+    closed.cancel();
+    let calls = std::mem::take(&mut *waiting.lock());
+    tracing::debug!(reason, unanswered = calls.len(), "a worker's socket closed");
+    for reply in calls.into_values().filter_map(|waiter| waiter.reply) {
+        let error = KeystoreError::Device { operation: Operation::Wait, code: "the worker has ended".into() };
+        let _given_up = reply.send(Err(error));
+    }
+}

@@ -1,0 +1,219 @@
+//! The worker's main loop: reads calls, asks the token, writes answers. One thread: SoftHSM and the YubiHSM 2 gain nothing
+//! from more, and several workers do.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::FileExt as _;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvFlags, recv};
+use secrecy::SecretString;
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use super::frames::{Inbox, Malformed, append, read};
+use super::sandbox::Sandbox;
+use super::wire::{Answer, Answered, Asked, Call, Greeting, Hello, PinFrom, Ready};
+use crate::keystore::pkcs11::Pkcs11Keystore;
+use crate::keystore::{Keystore, KeystoreError, Operation, Seed, StoreKeys};
+use crate::pin::{PIN_LEN_MAX, PinError};
+
+/// How long the worker looks out for the next call before it sleeps: to be woken on a processor that sleeps too takes as
+/// long as a call.
+const LINGER: Duration = Duration::from_micros(100);
+/// Answers that are held back while more calls are at hand, so that one write carries them all.
+const ANSWERS_TOGETHER: usize = 8;
+/// How long a call may go on after the agent has gone.
+const ORPHAN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs a worker whose standard input is the agent's socket, until that closes.
+#[must_use]
+pub fn run() -> ExitCode {
+    crate::os::ignore_stop_signals();
+    match work() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the worker ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn work() -> io::Result<()> {
+    let mut agent = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    // Refuses to run at a terminal or in a pipe: only a socket has a peer.
+    agent.peer_addr()?;
+    // Opened before the sandbox closes.
+    let memory = File::open("/proc/self/statm").ok();
+    let mut inbox = Inbox::new();
+    let hello: Hello = loop {
+        if let Some(frame) = inbox.next().map_err(io::Error::other)? {
+            let text: Vec<u8> = read(frame).map_err(io::Error::other)?;
+            break serde_json::from_slice(&text).map_err(|_| io::Error::other("a malformed greeting"))?;
+        }
+        if receive(&agent, &mut inbox)? == 0 {
+            return Ok(());
+        }
+    };
+    let (greeting, keystore) = match pin(&hello.pin) {
+        Ok(pin) => {
+            let sandbox = Sandbox::enter(&hello.token, &hello.worker);
+            end_with(agent.try_clone()?);
+            match open(&hello, &pin, sandbox) {
+                Ok((ready, keystore)) => (Greeting::Ready(ready), Some(keystore)),
+                Err(error) => (Greeting::Failed(error), None),
+            }
+        }
+        Err(error) => {
+            let reason = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
+            (Greeting::NoPin { reason: format!("{error}{reason}"), remedy: error.remedy() }, None)
+        }
+    };
+    let mut answers = Zeroizing::new(Vec::new());
+    append(&greeting, &mut answers).map_err(io::Error::other)?;
+    agent.write_all(&answers)?;
+    keystore.map_or(Ok(()), |keystore| serve(&agent, &mut inbox, &keystore, memory.as_ref()))
+}
+
+fn pin(from: &PinFrom) -> Result<SecretString, PinError> {
+    match from {
+        PinFrom::Source(source) => source.read(),
+        PinFrom::Pipe => {
+            // The pipe stands where standard output was: nothing was ever printed there.
+            let failed = |source| PinError::Prompt { source };
+            let pipe = io::stdout().as_fd().try_clone_to_owned().map_err(failed)?;
+            let mut text = Zeroizing::new(String::with_capacity(PIN_LEN_MAX + 1));
+            File::from(pipe).take(PIN_LEN_MAX as u64).read_to_string(&mut text).map_err(failed)?;
+            let nowhere = File::options().write(true).open("/dev/null").map_err(failed)?;
+            rustix::stdio::dup2_stdout(nowhere).map_err(|error| failed(error.into()))?;
+            Ok(SecretString::from(text.as_str()))
+        }
+    }
+}
+
+fn open(hello: &Hello, pin: &SecretString, sandbox: Sandbox) -> Result<(Ready, Pkcs11Keystore), KeystoreError> {
+    let keys_existed = match hello.provision.then(|| Pkcs11Keystore::provision(&hello.token, pin)) {
+        None | Some(Ok(())) => false,
+        Some(Err(KeystoreError::Exists { .. })) => true,
+        Some(Err(error)) => return Err(error),
+    };
+    let keystore = Pkcs11Keystore::open(&hello.token, pin)?;
+    let canary = Sha256::digest(&*keystore.canary()?).into();
+    let ready = Ready {
+        token: keystore.token().clone(),
+        identity: keystore.identity_key().to_vec(),
+        canary,
+        keys_existed,
+        sandbox,
+    };
+    Ok((ready, keystore))
+}
+
+/// Ends the process some time after the agent has gone, whatever the module is doing. Not by way of `exit`: a module at
+/// work while its memory is taken down corrupts it (seen with SoftHSM).
+fn end_with(agent: UnixStream) {
+    let watch = move || {
+        let mut watched = [PollFd::new(&agent, PollFlags::RDHUP)];
+        while matches!(poll(&mut watched, None::<&Timespec>), Err(rustix::io::Errno::INTR)) {}
+        std::thread::sleep(ORPHAN_PATIENCE);
+        crate::os::exit_at_once();
+    };
+    if let Err(error) = std::thread::Builder::new().name("orphan-watch".into()).spawn(watch) {
+        tracing::warn!(%error, "nothing will end this worker if it hangs and the agent goes");
+    }
+}
+
+fn serve(mut agent: &UnixStream, inbox: &mut Inbox, keystore: &dyn Keystore, memory: Option<&File>) -> io::Result<()> {
+    let mut answers = Zeroizing::new(Vec::with_capacity(64 * 1024));
+    loop {
+        let arrived = Instant::now();
+        let mut held = 0;
+        while let Some(frame) = inbox.next().map_err(io::Error::other)? {
+            let Asked { id, patience_us, call } = read(frame).map_err(io::Error::other)?;
+            let result = if arrived.elapsed() > Duration::from_micros(patience_us) {
+                // Nobody waits for it any more.
+                Err(KeystoreError::DeadlinePassed { operation: Operation::Wait })
+            } else {
+                answer(keystore, call, memory)
+            };
+            append(&Answered { id, result }, &mut answers).map_err(io::Error::other)?;
+            held += 1;
+            if held >= ANSWERS_TOGETHER || !inbox.has_next() {
+                agent.write_all(&answers)?;
+                wipe(&mut answers);
+                held = 0;
+            }
+        }
+        if receive(agent, inbox)? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// Empties the buffer and leaves nothing behind in it.
+fn wipe(answers: &mut Zeroizing<Vec<u8>>) {
+    answers.iter_mut().for_each(|byte| *byte = 0);
+    answers.clear();
+}
+
+fn answer(keystore: &dyn Keystore, call: Call, memory: Option<&File>) -> Result<Answer, KeystoreError> {
+    match call {
+        Call::CreateVaultKey { vault, number, scheme } => {
+            keystore.create_vault_key(vault, number, scheme).map(Answer::VaultKey)
+        }
+        Call::DestroyVaultKey { key } => keystore.destroy_vault_key(&key).map(|()| Answer::Done),
+        Call::CheckVaultKey { key } => keystore.check_vault_key(&key).map(|()| Answer::Done),
+        Call::Seal { key, context, seed } => {
+            let seed = Seed::from_wire(seed).map_err(|_| malformed(Operation::Seal))?;
+            keystore.seal(&key, &context, &seed).map(|sealed| Answer::Sealed(sealed.into()))
+        }
+        Call::OtpMac { key, context, sealed, counter } => {
+            let mac = keystore.otp_mac(&key, &context, &sealed.into(), counter)?;
+            Ok(Answer::Mac { algorithm: mac.algorithm(), mac: Zeroizing::new(mac.expose().to_vec()) })
+        }
+        Call::Sign { digest } => keystore.sign(&digest).map(|signature| Answer::Signature(signature.to_vec())),
+        Call::SealStoreKeys { store, keys } => {
+            let keys = StoreKeys::from_wire(&keys).ok_or_else(|| malformed(Operation::SealStoreKeys))?;
+            keystore.seal_store_keys(store, &keys).map(Answer::Blob)
+        }
+        Call::OpenStoreKeys { store, sealed } => {
+            keystore.open_store_keys(store, &sealed).map(|keys| Answer::StoreKeys(keys.to_wire()))
+        }
+        Call::Health => keystore.health().map(|()| Answer::Healthy { resident_kib: resident_kib(memory) }),
+    }
+}
+
+fn malformed(operation: Operation) -> KeystoreError {
+    KeystoreError::Refused { operation, code: Malformed.to_string() }
+}
+
+/// Resident memory of this process, in KiB; 0 where the system does not say (proc(5), `statm`).
+fn resident_kib(memory: Option<&File>) -> u64 {
+    let mut text = [0; 128];
+    let read = memory.and_then(|memory| memory.read_at(&mut text, 0).ok()).unwrap_or(0);
+    let text = text.get(..read).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
+    let pages: u64 = text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    pages * (rustix::param::page_size() as u64) / 1024
+}
+
+/// Waits for bytes and takes them. 0 means that the agent is gone.
+fn receive(agent: &UnixStream, inbox: &mut Inbox) -> io::Result<usize> {
+    let begun = Instant::now();
+    let mut flags = RecvFlags::DONTWAIT;
+    loop {
+        match recv(agent, inbox.space(), flags) {
+            Ok((received, _)) => {
+                inbox.filled(received);
+                return Ok(received);
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::AGAIN) if begun.elapsed() < LINGER => std::thread::yield_now(),
+            Err(rustix::io::Errno::AGAIN) => flags = RecvFlags::empty(),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What agent and worker say to each other. Everything is plain data; what is secret is wiped on both sides.
+
+use serde::{Deserialize, Serialize};
+use strongroom_proto::ids::{OrgId, VaultId};
+use strongroom_proto::words::{Algorithm, Scheme};
+use zeroize::Zeroizing;
+
+use super::config::WorkerConfig;
+use super::sandbox::Sandbox;
+use crate::keystore::pkcs11::TokenConfig;
+use crate::keystore::{KeystoreError, SealedSeed, SeedContext, TokenId, VaultKey};
+use crate::pin::PinSource;
+
+/// Bytes that are wiped when they are dropped. No Debug.
+pub(super) type Secret = Zeroizing<Vec<u8>>;
+
+/// The first message to a worker, as JSON: it is read once, and its shape follows the configuration.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Hello {
+    /// Which token.
+    pub(super) token: TokenConfig,
+    /// What a worker may use.
+    pub(super) worker: WorkerConfig,
+    /// Where the worker gets the PIN.
+    pub(super) pin: PinFrom,
+    /// Make the token's own keys first, if it has none.
+    pub(super) provision: bool,
+}
+
+/// Where the worker gets the PIN.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum PinFrom {
+    /// It reads it itself.
+    Source(PinSource),
+    /// Whoever started it wrote it into the pipe at its standard output.
+    Pipe,
+}
+
+/// The worker's answer to [`Hello`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Greeting {
+    /// The token serves.
+    Ready(Ready),
+    /// It does not.
+    Failed(KeystoreError),
+    /// There is no PIN.
+    NoPin {
+        /// Why.
+        reason: String,
+        /// What to do.
+        remedy: String,
+    },
+}
+
+/// A worker whose token serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Ready {
+    pub(super) token: TokenId,
+    /// The agent identity's point, 65 bytes.
+    pub(super) identity: Vec<u8>,
+    /// SHA-256 of the token's canary: a fresh worker must find the token that the first one found.
+    pub(super) canary: [u8; 32],
+    /// Whether `provision` found the token's own keys there already.
+    pub(super) keys_existed: bool,
+    pub(super) sandbox: Sandbox,
+}
+
+/// A call and how long its caller still waits, in µs.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Asked {
+    pub(super) id: u64,
+    pub(super) patience_us: u64,
+    pub(super) call: Call,
+}
+
+/// What a worker can be asked: the methods of [`crate::keystore::Keystore`].
+#[derive(Serialize, Deserialize)]
+pub(super) enum Call {
+    CreateVaultKey { vault: VaultId, number: u32, scheme: Scheme },
+    DestroyVaultKey { key: VaultKey },
+    CheckVaultKey { key: VaultKey },
+    Seal { key: VaultKey, context: SeedContext, seed: Secret },
+    OtpMac { key: VaultKey, context: SeedContext, sealed: Sealed, counter: u64 },
+    Sign { digest: [u8; 32] },
+    SealStoreKeys { store: OrgId, keys: Secret },
+    OpenStoreKeys { store: OrgId, sealed: Vec<u8> },
+    Health,
+}
+
+/// The answer to a call.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Answered {
+    pub(super) id: u64,
+    pub(super) result: Result<Answer, KeystoreError>,
+}
+
+/// What a call gave.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Answer {
+    Done,
+    VaultKey(VaultKey),
+    Sealed(Sealed),
+    Mac {
+        algorithm: Algorithm,
+        mac: Secret,
+    },
+    Signature(Vec<u8>),
+    Blob(Vec<u8>),
+    StoreKeys(Secret),
+    /// Resident memory of the worker, in KiB.
+    Healthy {
+        resident_kib: u64,
+    },
+}
+
+/// A [`SealedSeed`] without the texts of its stored form.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Sealed {
+    scheme: Scheme,
+    version: u8,
+    token: TokenId,
+    key_number: u32,
+    salt: Vec<u8>,
+    blob: Vec<u8>,
+    binding: Vec<u8>,
+}
+
+impl From<SealedSeed> for Sealed {
+    fn from(sealed: SealedSeed) -> Self {
+        let SealedSeed { scheme, version, token, key_number, salt, blob, binding } = sealed;
+        Self { scheme, version, token, key_number, salt, blob, binding }
+    }
+}
+
+impl From<Sealed> for SealedSeed {
+    fn from(sealed: Sealed) -> Self {
+        let Sealed { scheme, version, token, key_number, salt, blob, binding } = sealed;
+        Self { scheme, version, token, key_number, salt, blob, binding }
+    }
+}

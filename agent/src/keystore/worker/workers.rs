@@ -1,0 +1,386 @@
+//! All workers of a token behind one handle. What the agent asks of the token, it asks here.
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use strongroom_proto::ids::{OrgId, VaultId};
+use strongroom_proto::words::Scheme;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use zeroize::Zeroizing;
+
+use super::config::WorkerConfig;
+use super::launch::Launcher;
+use super::link::Link;
+use super::sandbox::Sandbox;
+use super::supervisor::{self, TokenEvent};
+use super::wire::{Answer, Call, Ready};
+use crate::keystore::pkcs11::TokenConfig;
+use crate::keystore::{
+    ErrorClass, KeystoreError, Operation, OtpMac, SealedSeed, Seed, SeedContext, StoreKeys, TokenId, VaultKey,
+};
+
+/// The workers of one token. Clones share them.
+///
+/// Every call fails fast while no worker serves, and never waits longer than its deadline. A call is made once: what a
+/// worker left unanswered is not asked of another.
+#[derive(Clone)]
+pub struct Workers(pub(super) Arc<Shared>);
+
+pub(super) struct Shared {
+    pub(super) launcher: Launcher,
+    pub(super) config: TokenConfig,
+    pub(super) worker: WorkerConfig,
+    /// What the first worker found, and every later one must find.
+    pub(super) token: Ready,
+    pub(super) slots: Vec<Slot>,
+    pub(super) events: mpsc::UnboundedSender<TokenEvent>,
+    pub(super) stop: CancellationToken,
+    pub(super) tasks: TaskTracker,
+}
+
+/// The place of one worker.
+pub(super) struct Slot {
+    pub(super) link: RwLock<Option<Arc<Link>>>,
+    pub(super) condition: Mutex<Condition>,
+    /// Rung when a call failed in a way that may be the token's.
+    pub(super) trouble: Notify,
+}
+
+/// How a worker is.
+#[derive(Clone, Debug)]
+pub(super) struct Condition {
+    pub(super) pid: u32,
+    pub(super) since: Instant,
+    pub(super) restarts: u64,
+    pub(super) resident_kib: u64,
+    pub(super) down: Option<Down>,
+}
+
+/// Why a worker does not serve.
+#[derive(Clone, Debug)]
+pub(super) struct Down {
+    pub(super) since: Instant,
+    pub(super) error: KeystoreError,
+}
+
+/// Whether the token serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenState {
+    /// At least one worker answers.
+    Serving,
+    /// None does; fresh ones are being started with growing pauses.
+    Recovering {
+        /// What the token said last.
+        error: KeystoreError,
+        /// For how long.
+        down_for: Duration,
+    },
+    /// The PIN was refused: nothing is tried until an operator restarts the agent.
+    PinRefused,
+}
+
+/// One worker in numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerStatus {
+    /// Its process.
+    pub pid: u32,
+    /// Whether it serves.
+    pub serving: bool,
+    /// How long it has been so.
+    pub for_s: u64,
+    /// How often it was replaced in this run of the agent.
+    pub restarts: u64,
+    /// Its resident memory at the last check, in KiB.
+    pub resident_kib: u64,
+    /// Calls that wait for it.
+    pub in_flight: usize,
+}
+
+impl Workers {
+    /// Starts the workers that the configuration asks for and keeps them running. What happens to them is told to
+    /// `events`.
+    ///
+    /// # Errors
+    /// The token's, if the first worker cannot open it. The others may come later.
+    pub async fn start(
+        launcher: Launcher,
+        token: &TokenConfig,
+        worker: &WorkerConfig,
+        events: mpsc::UnboundedSender<TokenEvent>,
+    ) -> Result<Self, KeystoreError> {
+        Self::begin(launcher, token, worker, false, events).await
+    }
+
+    /// Starts one worker, for a command that ends soon. With `provision` it first makes the token's own keys, unless they
+    /// are there: see [`Self::keys_existed`].
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_one(
+        launcher: Launcher,
+        token: &TokenConfig,
+        worker: &WorkerConfig,
+        provision: bool,
+    ) -> Result<Self, KeystoreError> {
+        let (events, _) = mpsc::unbounded_channel();
+        Self::begin(launcher, token, &WorkerConfig { workers: 1, ..worker.clone() }, provision, events).await
+    }
+
+    async fn begin(
+        launcher: Launcher,
+        config: &TokenConfig,
+        worker: &WorkerConfig,
+        provision: bool,
+        events: mpsc::UnboundedSender<TokenEvent>,
+    ) -> Result<Self, KeystoreError> {
+        let (link, process) = Link::open(&launcher, config, worker, provision).await?;
+        let count = worker.workers.max(1);
+        let now = Instant::now();
+        let slot = |_| Slot {
+            link: RwLock::default(),
+            condition: Mutex::new(Condition { pid: 0, since: now, restarts: 0, resident_kib: 0, down: None }),
+            trouble: Notify::new(),
+        };
+        let shared = Arc::new(Shared {
+            launcher,
+            config: config.clone(),
+            worker: worker.clone(),
+            token: link.ready().clone(),
+            slots: (0..count).map(slot).collect(),
+            events,
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        // One after the other: were the PIN wrong, it is presented once, not by every worker.
+        supervisor::adopt(&shared, 0, link, process);
+        for index in 1..count {
+            supervisor::start(&shared, index).await;
+        }
+        Ok(Self(shared))
+    }
+
+    /// Ends the workers after what they are doing.
+    pub async fn close(&self) {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    /// The token that serves. Stored in every sealed seed.
+    #[must_use]
+    pub fn token(&self) -> &TokenId {
+        &self.0.token.token
+    }
+
+    /// The agent identity's public key: an uncompressed P-256 point, 65 bytes (SEC 1 §2.3.3).
+    #[must_use]
+    pub fn identity_key(&self) -> &[u8] {
+        &self.0.token.identity
+    }
+
+    /// Whether the token had its own keys before it was to be provisioned.
+    #[must_use]
+    pub fn keys_existed(&self) -> bool {
+        self.0.token.keys_existed
+    }
+
+    /// What the kernel holds the workers to.
+    #[must_use]
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.0.token.sandbox
+    }
+
+    /// Whether the token serves.
+    #[must_use]
+    pub fn state(&self) -> TokenState {
+        let mut newest: Option<Down> = None;
+        for slot in &self.0.slots {
+            match slot.condition().down {
+                None => return TokenState::Serving,
+                Some(down) if down.error.class() == ErrorClass::Pin => return TokenState::PinRefused,
+                Some(down) if newest.as_ref().is_none_or(|newest| newest.since < down.since) => newest = Some(down),
+                Some(_) => {}
+            }
+        }
+        newest.map_or(TokenState::Serving, |down| TokenState::Recovering {
+            error: down.error,
+            down_for: down.since.elapsed(),
+        })
+    }
+
+    /// Every worker in numbers.
+    #[must_use]
+    pub fn workers(&self) -> Vec<WorkerStatus> {
+        let status = |slot: &Slot| {
+            let condition = slot.condition();
+            WorkerStatus {
+                pid: condition.pid,
+                serving: condition.down.is_none(),
+                for_s: condition.down.as_ref().map_or(condition.since, |down| down.since).elapsed().as_secs(),
+                restarts: condition.restarts,
+                resident_kib: condition.resident_kib,
+                in_flight: slot.link().map_or(0, |link| link.in_flight()),
+            }
+        };
+        self.0.slots.iter().map(status).collect()
+    }
+
+    /// Makes a vault key: [`crate::keystore::Keystore::create_vault_key`].
+    ///
+    /// # Errors
+    /// The token's.
+    pub async fn create_vault_key(
+        &self,
+        vault: VaultId,
+        number: u32,
+        scheme: Scheme,
+    ) -> Result<VaultKey, KeystoreError> {
+        match self.ask_for_key(Call::CreateVaultKey { vault, number, scheme }).await? {
+            Answer::VaultKey(key) => Ok(key),
+            _ => Err(unexpected(Operation::CreateVaultKey)),
+        }
+    }
+
+    /// Destroys a vault key for ever: [`crate::keystore::Keystore::destroy_vault_key`].
+    ///
+    /// # Errors
+    /// The token's.
+    pub async fn destroy_vault_key(&self, key: VaultKey) -> Result<(), KeystoreError> {
+        self.ask_for_key(Call::DestroyVaultKey { key }).await.map(drop)
+    }
+
+    /// Proves that the token holds the recorded vault key: [`crate::keystore::Keystore::check_vault_key`].
+    ///
+    /// # Errors
+    /// The token's.
+    pub async fn check_vault_key(&self, key: VaultKey) -> Result<(), KeystoreError> {
+        self.ask(Call::CheckVaultKey { key }).await.map(drop)
+    }
+
+    /// Seals a seed: [`crate::keystore::Keystore::seal`].
+    ///
+    /// # Errors
+    /// The token's.
+    pub async fn seal(&self, key: VaultKey, context: SeedContext, seed: &Seed) -> Result<SealedSeed, KeystoreError> {
+        let seed = Zeroizing::new(seed.expose().to_vec());
+        match self.ask(Call::Seal { key, context, seed }).await? {
+            Answer::Sealed(sealed) => Ok(sealed.into()),
+            _ => Err(unexpected(Operation::Seal)),
+        }
+    }
+
+    /// Computes the HMAC of a moving factor under a sealed seed: [`crate::keystore::Keystore::otp_mac`].
+    ///
+    /// # Errors
+    /// The token's.
+    pub async fn otp_mac(
+        &self,
+        key: VaultKey,
+        context: SeedContext,
+        sealed: SealedSeed,
+        counter: u64,
+    ) -> Result<OtpMac, KeystoreError> {
+        let call = Call::OtpMac { key, context, sealed: sealed.into(), counter };
+        let Answer::Mac { algorithm, mac } = self.ask(call).await? else {
+            return Err(unexpected(Operation::OtpMac));
+        };
+        OtpMac::new(algorithm, &mac).ok_or_else(|| unexpected(Operation::OtpMac))
+    }
+
+    /// Signs a SHA-256 digest with the agent identity key: ECDSA P-256, raw `r || s`.
+    ///
+    /// # Errors
+    /// The token's.
+    pub async fn sign(&self, digest: [u8; 32]) -> Result<[u8; 64], KeystoreError> {
+        match self.ask(Call::Sign { digest }).await? {
+            Answer::Signature(signature) => signature.try_into().map_err(|_| unexpected(Operation::Sign)),
+            _ => Err(unexpected(Operation::Sign)),
+        }
+    }
+
+    /// Seals the store keys: [`crate::keystore::Keystore::seal_store_keys`].
+    ///
+    /// # Errors
+    /// The token's.
+    pub async fn seal_store_keys(&self, store: OrgId, keys: &StoreKeys) -> Result<Vec<u8>, KeystoreError> {
+        match self.ask(Call::SealStoreKeys { store, keys: keys.to_wire() }).await? {
+            Answer::Blob(sealed) => Ok(sealed),
+            _ => Err(unexpected(Operation::SealStoreKeys)),
+        }
+    }
+
+    /// Opens the store keys: [`crate::keystore::Keystore::open_store_keys`].
+    ///
+    /// # Errors
+    /// The token's.
+    pub async fn open_store_keys(&self, store: OrgId, sealed: Vec<u8>) -> Result<StoreKeys, KeystoreError> {
+        let Answer::StoreKeys(keys) = self.ask(Call::OpenStoreKeys { store, sealed }).await? else {
+            return Err(unexpected(Operation::OpenStoreKeys));
+        };
+        StoreKeys::from_wire(&keys).ok_or_else(|| unexpected(Operation::OpenStoreKeys))
+    }
+
+    /// Has a worker compute a known value with its token.
+    ///
+    /// # Errors
+    /// The token's.
+    pub async fn health(&self) -> Result<(), KeystoreError> {
+        self.ask(Call::Health).await.map(drop)
+    }
+
+    async fn ask(&self, call: Call) -> Result<Answer, KeystoreError> {
+        self.ask_within(self.0.worker.call_deadline(), call).await
+    }
+
+    /// As [`Self::ask`], for what takes a busy disk or a slow token longer.
+    async fn ask_for_key(&self, call: Call) -> Result<Answer, KeystoreError> {
+        self.ask_within(self.0.worker.key_deadline(), call).await
+    }
+
+    pub(super) async fn ask_within(&self, deadline: Duration, call: Call) -> Result<Answer, KeystoreError> {
+        let (slot, link) = self.least_busy()?;
+        let result = link.call(deadline, call).await;
+        if let Err(error) = &result
+            && matches!(error.class(), ErrorClass::Device | ErrorClass::Hung | ErrorClass::Pin | ErrorClass::Deadline)
+        {
+            slot.trouble.notify_one();
+        }
+        result
+    }
+
+    /// The worker with the fewest calls; the first of equals, whose processor is awake.
+    fn least_busy(&self) -> Result<(&Slot, Arc<Link>), KeystoreError> {
+        let serving = self.0.slots.iter().filter_map(|slot| Some((slot, slot.link()?)));
+        serving.min_by_key(|(_, link)| link.in_flight()).ok_or_else(|| match self.state() {
+            TokenState::PinRefused => {
+                KeystoreError::Pin { operation: Operation::Wait, code: "at an earlier attempt".into() }
+            }
+            _ => KeystoreError::Device { operation: Operation::Wait, code: "no worker serves just now".into() },
+        })
+    }
+}
+
+impl Slot {
+    pub(super) fn link(&self) -> Option<Arc<Link>> {
+        let link = self.link.read().unwrap_or_else(PoisonError::into_inner).clone();
+        link.filter(|link| !link.is_closed())
+    }
+
+    pub(super) fn set_link(&self, link: Option<Arc<Link>>) -> Option<Arc<Link>> {
+        std::mem::replace(&mut *self.link.write().unwrap_or_else(PoisonError::into_inner), link)
+    }
+
+    pub(super) fn condition(&self) -> Condition {
+        self.condition.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn change(&self, change: impl FnOnce(&mut Condition)) {
+        change(&mut self.condition.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+fn unexpected(operation: Operation) -> KeystoreError {
+    KeystoreError::Device { operation, code: "the worker answered something else".into() }
+}
