@@ -58,7 +58,7 @@ add() { tpm2_ptool addkey --label="$label" --userpin="$pin" --algorithm="$1" --k
         add hmac:sha256 sr:store-keys
     } &&
     while [ "$spares" -gt 0 ]; do
-        add hmac:sha256 sr:spare
+        add hmac:sha256 "sr:spare:$spares"
         spares=$((spares - 1))
     done
 } || { cat "$log" >&2; echo "tpm2.sh: the token could not be prepared" >&2; exit 1; }
