@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::agent::{AgentProcess, Launch};
 use crate::people::{KNOWN_AGENTS, Person};
 use crate::schemes::scheme;
-use crate::token::TestToken;
+use crate::token::{Kind, TestToken};
 use crate::tools;
 
 /// The PIN of test tokens: recognisable, so that a leak can be found by searching for it.
@@ -32,6 +32,8 @@ pub struct Setup {
     pub data_dir: Option<PathBuf>,
     /// Further environment of the agent.
     pub environment: Vec<(OsString, OsString)>,
+    /// The kind of token, if not the one that the suite runs on.
+    pub token: Option<Kind>,
 }
 
 /// A test's organisation.
@@ -93,7 +95,7 @@ impl Organisation {
         };
         private(&root.path().join("run"));
         private(&root.path().join("config/strongroom"));
-        let token = TestToken::make(root.path(), PIN);
+        let token = TestToken::make_a(setup.token.unwrap_or_else(Kind::wanted), root.path(), PIN);
         tools::write_private(&root.path().join("pin"), &format!("{}\n", token.pin));
 
         let data_dir = setup.data_dir.clone().unwrap_or_else(|| root.path().join("data"));
@@ -107,10 +109,11 @@ impl Organisation {
             data_dir.display(),
             socket.display(),
             root.path().join("pin").display(),
-            scheme(),
+            if token.unwraps() { scheme() } else { Scheme::Derived },
             token.module.display(),
             token.label,
         );
+        // The profile's name goes here: token.kind.profile().
         if let Some(storage) = &token.storage {
             let _ = writeln!(text, "storage = \"{}\"", storage.display());
         }

@@ -6,6 +6,7 @@
 //! | `STRONGROOM_TEST_TOKEN` | `softhsm2` (default), `kryoptic`, `tpm2` or `module`, a real module |
 //! | `STRONGROOM_TEST_SCHEME` | `resident` or `derived`: every vault of the suite; without it some are of each |
 //! | `STRONGROOM_TEST_MODULE` | the module's path, where it is not the usual one; needed for `module` |
+//! | `STRONGROOM_TEST_PROFILE` | `module`: the name or path of its profile |
 //! | `STRONGROOM_TEST_LABEL` | `module`: the label of the initialised token |
 //! | `STRONGROOM_TEST_PIN_FILE` | `module`: a file that holds its PIN |
 //! | `STRONGROOM_TEST_ENVIRONMENT` | `module`: names of variables that the module needs, separated by spaces |
@@ -57,6 +58,13 @@ const LABEL: &str = "strongroom-test";
 const SO_PIN: &str = "so-pin-77120";
 /// How many vault keys are prepared on a token that makes none.
 const SPARE_KEYS: &str = "4";
+/// Where distributions put tpm2-pkcs11.
+const TPM_MODULES: [&str; 4] = [
+    "/usr/lib/x86_64-linux-gnu/libtpm2_pkcs11.so.1",
+    "/usr/lib/aarch64-linux-gnu/libtpm2_pkcs11.so.1",
+    "/usr/lib64/pkcs11/libtpm2_pkcs11.so",
+    "/usr/lib/pkcs11/libtpm2_pkcs11.so",
+];
 
 impl Kind {
     /// The kind that the environment asks for.
@@ -74,9 +82,33 @@ impl Kind {
         }
     }
 
+    /// The name of its profile.
+    ///
+    /// # Panics
+    /// If that of a real module is not text.
+    #[must_use]
+    pub fn profile(self) -> String {
+        match self {
+            Self::SoftHsm => "softhsm2".to_owned(),
+            Self::Kryoptic => "kryoptic".to_owned(),
+            Self::Tpm2 => "tpm2".to_owned(),
+            Self::Module => needed("STRONGROOM_TEST_PROFILE"),
+        }
+    }
+
+    /// What is missing on this machine to run a software TPM, if anything is.
+    #[must_use]
+    pub fn missing_for_a_tpm() -> Option<&'static str> {
+        let there = |name: &&str| ["/usr/bin", "/usr/sbin"].iter().any(|folder| Path::new(folder).join(name).is_file());
+        let programs = ["swtpm", "tpm2-abrmd", "dbus-daemon", "tpm2_ptool", "tpm2_flushcontext"];
+        let missing = programs.into_iter().find(|name| !there(name));
+        missing.or_else(|| (!TPM_MODULES.iter().any(|path| Path::new(path).is_file())).then_some("tpm2-pkcs11"))
+    }
+
     /// The module's path.
     fn module(self) -> PathBuf {
-        if let Some(path) = std::env::var_os("STRONGROOM_TEST_MODULE").filter(|path| !path.is_empty()) {
+        let path = std::env::var_os("STRONGROOM_TEST_MODULE").filter(|path| !path.is_empty());
+        if let Some(path) = path.filter(|_| self == Self::wanted()) {
             return path.into();
         }
         match self {
@@ -88,25 +120,29 @@ impl Kind {
                 "/usr/local/lib/softhsm/libsofthsm2.so",
             ]),
             Self::Kryoptic => run(&mut Command::new(script("kryoptic.sh"))).trim().into(),
-            Self::Tpm2 => first_file(&[
-                "/usr/lib/x86_64-linux-gnu/libtpm2_pkcs11.so.1",
-                "/usr/lib/aarch64-linux-gnu/libtpm2_pkcs11.so.1",
-                "/usr/lib64/pkcs11/libtpm2_pkcs11.so",
-                "/usr/lib/pkcs11/libtpm2_pkcs11.so",
-            ]),
+            Self::Tpm2 => first_file(&TPM_MODULES),
             Self::Module => panic!("STRONGROOM_TEST_TOKEN=module needs STRONGROOM_TEST_MODULE, the module's path"),
         }
     }
 }
 
 impl TestToken {
-    /// Makes a token in a folder, with this PIN; a real one has its own.
+    /// Makes a token of the wanted kind in a folder, with this PIN; a real one has its own.
     ///
     /// # Panics
     /// If the token's software is missing or fails; the message says what.
     #[must_use]
     pub fn make(folder: &Path, pin: &str) -> Self {
-        let mut token = Self::at(folder, pin);
+        Self::make_a(Kind::wanted(), folder, pin)
+    }
+
+    /// As [`Self::make`], of a kind that the test says.
+    ///
+    /// # Panics
+    /// As [`Self::make`].
+    #[must_use]
+    pub fn make_a(kind: Kind, folder: &Path, pin: &str) -> Self {
+        let mut token = Self::described(kind, folder, pin);
         match token.kind {
             Kind::SoftHsm => {
                 let tokens = token.make_storage();
@@ -147,7 +183,10 @@ impl TestToken {
     /// As [`Self::make`].
     #[must_use]
     pub fn at(folder: &Path, pin: &str) -> Self {
-        let kind = Kind::wanted();
+        Self::described(Kind::wanted(), folder, pin)
+    }
+
+    fn described(kind: Kind, folder: &Path, pin: &str) -> Self {
         let storage = folder.join("tokens");
         let conf = |name: &str, file: &str| vec![(name.into(), folder.join(file).into())];
         let environment = match kind {
@@ -169,14 +208,15 @@ impl TestToken {
     pub fn breaks(&self, how: &str) -> bool {
         let breaks = self.kind == Kind::SoftHsm;
         if !breaks {
-            println!("SKIPPED on {:?}: the test needs a SoftHSM, {how}", self.kind);
+            let thread = std::thread::current();
+            println!("SKIPPED {} on {:?}: it needs a SoftHSM, {how}", thread.name().unwrap_or("in part"), self.kind);
         }
         breaks
     }
 
-    /// True if the token makes keys by itself.
+    /// True if the token unwraps keys, as `resident` needs.
     #[must_use]
-    pub fn makes_keys(&self) -> bool {
+    pub fn unwraps(&self) -> bool {
         self.kind != Kind::Tpm2
     }
 
