@@ -1,11 +1,19 @@
 #!/usr/bin/env bash
 # Runs every check there is: formatting, lints, unit and end-to-end tests, documentation, dependencies.
 # Installs what is missing with apt on Debian and Ubuntu; elsewhere it says what is needed.
+# With --all the token tests and the end-to-end suite run on every kind of token too, not on SoftHSM only.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 say() { printf '\n== %s\n' "$*"; }
 fail() { printf 'tests/run.sh: %s\n' "$*" >&2; exit 1; }
+
+all=false
+case "$*" in
+  "") ;;
+  --all) all=true ;;
+  *) fail "usage: tests/run.sh [--all]" ;;
+esac
 
 say "Programs that the tests run"
 . tests/install.sh
@@ -45,6 +53,14 @@ else
   cargo test --workspace --locked --all-targets --no-fail-fast
 fi
 
+if $all; then
+  for suite in "softhsm2 resident" "softhsm2 derived" "kryoptic resident" "kryoptic derived" "tpm2 derived"; do
+    say "Tests on every token: $suite"
+    # shellcheck disable=SC2086 # two words
+    tests/tokens/suite.sh $suite
+  done
+fi
+
 say "Documentation tests and documentation (warnings are errors)"
 cargo test --workspace --locked --doc
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --document-private-items
@@ -53,6 +69,6 @@ say "The newcomer's command"
 tests/demo.sh
 
 say "Shell scripts"
-for script in tests/*.sh hsm-config/*.sh .ci/run; do bash -n "$script"; done
+for script in tests/*.sh tests/tokens/*.sh hsm-config/*.sh .ci/run; do bash -n "$script"; done
 
 say "All checks passed"

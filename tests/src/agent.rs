@@ -20,8 +20,8 @@ pub struct Launch {
     pub socket: PathBuf,
     /// Where its standard error goes; appended to.
     pub log: PathBuf,
-    /// SoftHSM's configuration.
-    pub softhsm_conf: PathBuf,
+    /// What the token's module needs in the environment.
+    pub token_environment: Vec<(OsString, OsString)>,
     /// Further environment: a fault at the real boundary, another clock, a log level.
     pub environment: Vec<(OsString, OsString)>,
 }
@@ -37,9 +37,10 @@ impl Launch {
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(tools::program("strongroom-agent"));
-        command.arg("--config").arg(&self.config).args(arguments).env_clear().env("SOFTHSM2_CONF", &self.softhsm_conf);
+        command.arg("--config").arg(&self.config).args(arguments).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let environment = self.token_environment.iter().chain(&self.environment);
+        command.envs(environment.map(|(name, value)| (name, value)));
         command
     }
 

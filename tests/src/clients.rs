@@ -4,10 +4,11 @@ use strongroom_proto::client::{CallError, Client};
 use strongroom_proto::error::ErrorKind;
 use strongroom_proto::method::account::Row;
 use strongroom_proto::method::vault::Create;
-use strongroom_proto::words::{Algorithm, OtpKind, Scheme, VaultRole};
+use strongroom_proto::words::{Algorithm, OtpKind, VaultRole};
 
 use crate::organisation::{Organisation, give, import, row, slug};
 use crate::people::Person;
+use crate::schemes::scheme;
 use crate::seeds::{RFC_SHA1, base32};
 use crate::tools;
 
@@ -55,12 +56,8 @@ impl Clients {
 /// Makes a vault; again if the token is given up because this machine is too busy.
 async fn create(admin: &mut Client, name: &str) {
     for _ in 0..30 {
-        let create = Create {
-            vault: slug(name),
-            name: format!("{name} Ltd"),
-            scheme: Some(Scheme::Derived),
-            min_assurance: None,
-        };
+        let create =
+            Create { vault: slug(name), name: format!("{name} Ltd"), scheme: Some(scheme()), min_assurance: None };
         match admin.call(&create).await {
             Ok(_) => return,
             Err(CallError::Failure(failure)) if failure.kind == ErrorKind::HsmUnavailable => {

@@ -1,4 +1,4 @@
-//! The harness of the end-to-end tests: a real SoftHSM token, a real agent process, real sockets and keys, each in a
+//! The harness of the end-to-end tests: a real token, a real agent process, real sockets and keys, each in a
 //! private folder that goes away with the test. Nothing is simulated.
 
 pub mod agent;
@@ -10,6 +10,8 @@ pub mod organisation;
 pub mod people;
 pub mod pty;
 pub mod raw;
+pub mod schemes;
 pub mod seeds;
+pub mod token;
 pub mod tools;
 pub mod trail;

@@ -16,6 +16,8 @@ use tempfile::TempDir;
 
 use crate::agent::{AgentProcess, Launch};
 use crate::people::{KNOWN_AGENTS, Person};
+use crate::schemes::scheme;
+use crate::token::{Kind, TestToken};
 use crate::tools;
 
 /// The PIN of test tokens: recognisable, so that a leak can be found by searching for it.
@@ -30,6 +32,8 @@ pub struct Setup {
     pub data_dir: Option<PathBuf>,
     /// Further environment of the agent.
     pub environment: Vec<(OsString, OsString)>,
+    /// The kind of token, if not the one that the suite runs on.
+    pub token: Option<Kind>,
 }
 
 /// A test's organisation.
@@ -42,6 +46,8 @@ pub struct Organisation {
     pub admin: Person,
     /// The data folder.
     pub data_dir: PathBuf,
+    /// The token.
+    pub token: TestToken,
     root: TempDir,
 }
 
@@ -87,21 +93,10 @@ impl Organisation {
         let private = |path: &Path| {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).expect("a folder can be made");
         };
-        let tokens = root.path().join("tokens");
-        private(&tokens);
         private(&root.path().join("run"));
         private(&root.path().join("config/strongroom"));
-        let softhsm_conf = root.path().join("softhsm2.conf");
-        let conf =
-            format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n", tokens.display());
-        tools::write_private(&softhsm_conf, &conf);
-        tools::write_private(&root.path().join("pin"), &format!("{PIN}\n"));
-        let token = std::process::Command::new("softhsm2-util")
-            .args(["--init-token", "--free", "--label", "strongroom-test", "--pin", PIN, "--so-pin", "so-5520"])
-            .env("SOFTHSM2_CONF", &softhsm_conf)
-            .output()
-            .expect("softhsm2-util runs: tests/run.sh installs it");
-        assert!(token.status.success(), "softhsm2-util: {}", String::from_utf8_lossy(&token.stderr));
+        let token = TestToken::make_a(setup.token.unwrap_or_else(Kind::wanted), root.path(), PIN);
+        tools::write_private(&root.path().join("pin"), &format!("{}\n", token.pin));
 
         let data_dir = setup.data_dir.clone().unwrap_or_else(|| root.path().join("data"));
         private(&data_dir);
@@ -110,23 +105,28 @@ impl Organisation {
         let mut text = String::new();
         let _ = write!(
             text,
-            "data_dir = \"{}\"\nsocket = \"{}\"\npin = {{ file = \"{}\" }}\n\n[token]\nmodule = \"{}\"\nlabel = \"strongroom-test\"\nstorage = \"{}\"\n",
+            "data_dir = \"{}\"\nsocket = \"{}\"\npin = {{ file = \"{}\" }}\ndefault_scheme = \"{}\"\n\n[token]\nmodule = \"{}\"\nlabel = \"{}\"\n",
             data_dir.display(),
             socket.display(),
             root.path().join("pin").display(),
-            tools::softhsm_module().display(),
-            tokens.display(),
+            if token.unwraps() { scheme() } else { Scheme::Derived },
+            token.module.display(),
+            token.label,
         );
+        // The profile's name goes here: token.kind.profile().
+        if let Some(storage) = &token.storage {
+            let _ = writeln!(text, "storage = \"{}\"", storage.display());
+        }
         tools::write_private(&config, &text);
         let launch = Launch {
             config,
             socket: socket.clone(),
             log: root.path().join("agent.log"),
-            softhsm_conf,
+            token_environment: token.environment.clone(),
             environment: setup.environment.clone(),
         };
         let admin = Person::new("admin", root.path(), &socket);
-        Self { agent: None, launch, admin, data_dir, root }
+        Self { agent: None, launch, admin, data_dir, token, root }
     }
 
     /// Starts the agent.

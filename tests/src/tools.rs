@@ -54,25 +54,6 @@ pub fn output(command: &mut Command) -> Output {
         .unwrap_or_else(|error| panic!("{command:?}: {error} (tests/run.sh installs it)"))
 }
 
-/// SoftHSM's PKCS#11 module on this machine.
-///
-/// # Panics
-/// If it is not installed.
-#[must_use]
-pub fn softhsm_module() -> PathBuf {
-    let candidates = [
-        "/usr/lib/softhsm/libsofthsm2.so",
-        "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
-        "/usr/lib64/softhsm/libsofthsm.so",
-        "/usr/local/lib/softhsm/libsofthsm2.so",
-    ];
-    candidates
-        .iter()
-        .map(PathBuf::from)
-        .find(|path| path.exists())
-        .expect("SoftHSM is not installed: tests/run.sh installs it")
-}
-
 /// The code of a seed as `oathtool` computes it. `algorithm` is `sha1`, `sha256` or `sha512`.
 #[must_use]
 pub fn oathtool(seed_base32: &str, algorithm: &str, digits: u8, unix_s: i64) -> String {

@@ -11,9 +11,10 @@ use strongroom_proto::client::Client;
 use strongroom_proto::method::Receipt;
 use strongroom_proto::method::code::Release;
 use strongroom_proto::method::grant::{End, Give};
-use strongroom_proto::words::{Algorithm, OtpKind, Scheme, VaultRole};
+use strongroom_proto::words::{Algorithm, OtpKind, VaultRole};
 use strongroom_tests::organisation::{Organisation, create_vault, give, import, row, slug, try_import};
 use strongroom_tests::people::Person;
+use strongroom_tests::schemes::vaults;
 use strongroom_tests::seeds::RFC_SHA1;
 use strongroom_tests::trail::read_log;
 
@@ -59,7 +60,7 @@ async fn killed(times: u32, part: u32) {
     for name in ["tech-1", "tech-2", "tech-3", "tech-4"] {
         people.push(organisation.enrol(&mut admin, name, &[]).await);
     }
-    for (vault, scheme) in [("acme", Scheme::Resident), ("bluewater", Scheme::Derived)] {
+    for (vault, scheme) in vaults() {
         create_vault(&mut admin, vault, scheme).await;
         give(&mut admin, vault, "manager", VaultRole::Manager).await;
         for person in &people {

@@ -9,10 +9,11 @@ use strongroom_proto::method::account::List;
 use strongroom_proto::method::agent::{Health, State, Status};
 use strongroom_proto::method::code::{Release, Released};
 use strongroom_proto::method::identity::Revoke;
-use strongroom_proto::words::{Algorithm, OtpKind, Scheme, VaultRole};
+use strongroom_proto::words::{Algorithm, OtpKind, VaultRole};
 use strongroom_tests::disk::{Disk, Fault, SmallDisk};
 use strongroom_tests::organisation::{Organisation, Setup, create_vault, give, import, row, slug};
 use strongroom_tests::people::Person;
+use strongroom_tests::schemes::scheme;
 use strongroom_tests::seeds::{RFC_4226, RFC_SHA1};
 use strongroom_tests::trail::{Entry, read_log};
 
@@ -30,7 +31,7 @@ impl House {
         let mut admin = organisation.admin.connect().await;
         let tech = organisation.enrol(&mut admin, "tech", &[]).await;
         let manager = organisation.enrol(&mut admin, "manager", &[]).await;
-        create_vault(&mut admin, "acme", Scheme::Resident).await;
+        create_vault(&mut admin, "acme", scheme()).await;
         give(&mut admin, "acme", "tech", VaultRole::Viewer).await;
         give(&mut admin, "acme", "manager", VaultRole::Manager).await;
         let mut auditor = manager.connect().await;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use strongroom_proto::client::Client;
-use strongroom_proto::words::{Algorithm, OrgRole, OtpKind, Scheme, VaultRole};
+use strongroom_proto::words::{Algorithm, OrgRole, OtpKind, VaultRole};
 use strongroom_tests::organisation::{Organisation, create_vault, give, import, row};
 use strongroom_tests::people::Person;
 use strongroom_tests::raw::Raw;
+use strongroom_tests::schemes::scheme;
 use strongroom_tests::seeds::RFC_SHA1;
 
 struct House {
@@ -25,7 +26,7 @@ impl House {
         let manager = organisation.enrol(&mut admin, "manager", &[]).await;
         let other = organisation.enrol(&mut admin, "other-manager", &[]).await;
         for (vault, person) in [("acme", &manager), ("bluewater", &other)] {
-            create_vault(&mut admin, vault, Scheme::Derived).await;
+            create_vault(&mut admin, vault, scheme()).await;
             give(&mut admin, vault, &person.slug, VaultRole::Manager).await;
             let rows = ["one", "two", "hotp"].map(|name| {
                 let kind = if name == "hotp" { OtpKind::Hotp } else { OtpKind::Totp };

@@ -1,8 +1,9 @@
 //! The main job over the protocol: from an empty token to codes that equal other people's.
 
 use strongroom_proto::method::code::Release;
-use strongroom_proto::words::{Algorithm, OtpKind, Scheme, VaultRole};
+use strongroom_proto::words::{Algorithm, OtpKind, VaultRole};
 use strongroom_tests::organisation::{Organisation, create_vault, give, import, row};
+use strongroom_tests::schemes::vaults;
 use strongroom_tests::seeds::{RFC_4226, RFC_SHA1, RFC_SHA256, RFC_SHA512, base32};
 use strongroom_tests::tools::oathtool;
 
@@ -16,7 +17,7 @@ async fn codes_equal_oathtools_and_hotp_equals_rfc_4226_in_both_schemes() {
     let mut admin = organisation.admin.connect().await;
     let manager = organisation.enrol(&mut admin, "manager", &[]).await;
     let tech = organisation.enrol(&mut admin, "tech", &[]).await;
-    for (vault, scheme) in [("acme", Scheme::Resident), ("bluewater", Scheme::Derived)] {
+    for (vault, scheme) in vaults() {
         create_vault(&mut admin, vault, scheme).await;
         give(&mut admin, vault, "manager", VaultRole::Manager).await;
         give(&mut admin, vault, "tech", VaultRole::Viewer).await;

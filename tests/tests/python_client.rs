@@ -2,10 +2,11 @@
 
 use std::process::{Command, Output};
 
-use strongroom_proto::words::{Algorithm, OtpKind, Scheme, VaultRole};
+use strongroom_proto::words::{Algorithm, OtpKind, VaultRole};
 use strongroom_tests::agent::repository;
 use strongroom_tests::organisation::{Organisation, create_vault, give, import, row};
 use strongroom_tests::people::Person;
+use strongroom_tests::schemes::scheme;
 use strongroom_tests::seeds::{RFC_4226, RFC_SHA1};
 use strongroom_tests::tools;
 
@@ -21,7 +22,7 @@ async fn a_client_in_the_standard_library_takes_a_code() {
     let mut admin = organisation.admin.connect().await;
     let manager = organisation.enrol(&mut admin, "manager", &[]).await;
     let tech = organisation.enrol(&mut admin, "tech", &[]).await;
-    create_vault(&mut admin, "acme", Scheme::Resident).await;
+    create_vault(&mut admin, "acme", scheme()).await;
     give(&mut admin, "acme", "manager", VaultRole::Manager).await;
     give(&mut admin, "acme", "tech", VaultRole::Viewer).await;
     let rows = vec![row("hotp", OtpKind::Hotp, Algorithm::Sha1, 6, RFC_SHA1)];

@@ -15,15 +15,15 @@ use strongroom_proto::client::Client;
 use strongroom_proto::ids::{IdentityId, Slug};
 use strongroom_proto::method::code::Release;
 use strongroom_proto::method::identity::Revoke;
-use strongroom_proto::words::{Algorithm, OrgRole, OtpKind, Scheme, VaultRole};
+use strongroom_proto::words::{Algorithm, OrgRole, OtpKind, VaultRole};
 use strongroom_tests::organisation::{Organisation, create_vault, give, import, row, slug};
 use strongroom_tests::people::Person;
+use strongroom_tests::schemes::vaults;
 use strongroom_tests::seeds::RFC_SHA1;
 use strongroom_tests::trail::read_log;
 
 /// Clients that take codes all the time; the next one to be revoked is one of them.
 const CLIENTS: usize = 16;
-const VAULTS: [(&str, Scheme); 2] = [("acme", Scheme::Resident), ("bluewater", Scheme::Derived)];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_code_after_a_revocation_first_250_rounds() {
@@ -50,7 +50,7 @@ async fn rounds(count: u32, part: u32) {
     let mut admin = organisation.admin.connect().await;
     let manager = organisation.enrol(&mut admin, "manager", &[]).await;
     let auditor = organisation.enrol(&mut admin, "auditor", &[OrgRole::Auditor]).await;
-    for (vault, scheme) in VAULTS {
+    for (vault, scheme) in vaults() {
         create_vault(&mut admin, vault, scheme).await;
         give(&mut admin, vault, "manager", VaultRole::Manager).await;
         let rows = vec![
@@ -103,7 +103,7 @@ async fn rounds(count: u32, part: u32) {
 
 /// In each vault's log no release after the end of the grant; in the org log nothing but refusals and ends of sessions.
 async fn check_logs(auditor: &mut Client, revoked: &HashSet<IdentityId>) {
-    for vault in VAULTS.map(|(vault, _)| Some(vault)).into_iter().chain([None]) {
+    for vault in vaults().map(|(vault, _)| Some(vault)).into_iter().chain([None]) {
         let ends = if vault.is_some() { "grant.end" } else { "identity.revoke" };
         let mut over: HashMap<IdentityId, u64> = HashMap::new();
         let mut released = 0;
@@ -158,7 +158,7 @@ impl Victim {
         let name = format!("victim-{turn}");
         let person = Person::quick(&name, organisation.root(), &organisation.launch.socket);
         let id = organisation.enrol_person(admin, &person, &[]).await;
-        for (vault, _) in VAULTS {
+        for (vault, _) in vaults() {
             give(admin, vault, &name, VaultRole::Viewer).await;
         }
         let stream = tokio::net::UnixStream::connect(&organisation.launch.socket).await.unwrap();

@@ -12,9 +12,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use strongroom_proto::method::code::Release;
 use strongroom_proto::method::{identity, vault};
-use strongroom_proto::words::{Algorithm, IdentityKind, OrgRole, OtpKind, Scheme, VaultRole};
-use strongroom_tests::organisation::{Organisation, PIN, Setup, give, import, row, slug, try_import};
+use strongroom_proto::words::{Algorithm, IdentityKind, OrgRole, OtpKind, VaultRole};
+use strongroom_tests::organisation::{Organisation, Setup, give, import, row, slug, try_import};
 use strongroom_tests::people::Person;
+use strongroom_tests::schemes::schemes;
 use strongroom_tests::seeds::base32;
 
 /// Planted seeds; long enough that no form of them comes about by chance.
@@ -119,7 +120,7 @@ async fn nothing_that_was_written_holds_a_seed_a_pin_or_a_code() {
     };
     let mut codes = Vec::new();
     let mut said = Vec::new();
-    for (vault, scheme) in [("quokka-holdings", Scheme::Resident), ("quokka-holdings-2", Scheme::Derived)] {
+    for (vault, scheme) in std::iter::zip(["quokka-holdings", "quokka-holdings-2"], schemes()) {
         admin.call(&create(vault, scheme)).await.unwrap();
         give(&mut admin, vault, "canary", VaultRole::Viewer).await;
         give(&mut admin, vault, "manager", VaultRole::Manager).await;
@@ -183,7 +184,7 @@ async fn nothing_that_was_written_holds_a_seed_a_pin_or_a_code() {
     for seed in SEEDS {
         needles.extend(forms(seed).into_iter().map(|(form, bytes)| (format!("{form} a seed"), bytes)));
     }
-    needles.push(("the PIN".to_owned(), PIN.as_bytes().to_vec()));
+    needles.push(("the PIN".to_owned(), organisation.token.pin.as_bytes().to_vec()));
     needles.extend(codes.iter().map(|code| (format!("the code {code}"), code.as_bytes().to_vec())));
     let mut search = Search::of(needles);
     for output in &said {

@@ -8,12 +8,12 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
 use sha1::Sha1;
 use strongroom_proto::method::code::Release;
-use strongroom_proto::words::{Algorithm, OtpKind, Scheme, VaultRole};
+use strongroom_proto::words::{Algorithm, OtpKind, VaultRole};
 use strongroom_tests::organisation::{Organisation, create_vault, give, import, row};
+use strongroom_tests::schemes::vaults;
 use strongroom_tests::seeds::{RFC_4226, RFC_6238, RFC_SHA1, RFC_SHA256, RFC_SHA512, base32};
 use strongroom_tests::tools::{oathtool, output};
 
-const VAULTS: [(&str, Scheme); 2] = [("acme", Scheme::Resident), ("bluewater", Scheme::Derived)];
 const HASHES: [(&str, Algorithm, &[u8]); 3] = [
     ("sha1", Algorithm::Sha1, RFC_SHA1),
     ("sha256", Algorithm::Sha256, RFC_SHA256),
@@ -44,7 +44,7 @@ async fn all_vectors_of_rfc_6238_and_rfc_4226_come_out_of_the_socket() {
     let mut admin = organisation.admin.connect().await;
     let manager = organisation.enrol(&mut admin, "manager", &[]).await;
     let tech = organisation.enrol(&mut admin, "tech", &[]).await;
-    for (vault, scheme) in VAULTS {
+    for (vault, scheme) in vaults() {
         create_vault(&mut admin, vault, scheme).await;
         give(&mut admin, vault, "manager", VaultRole::Manager).await;
         give(&mut admin, vault, "tech", VaultRole::Viewer).await;
@@ -58,7 +58,7 @@ async fn all_vectors_of_rfc_6238_and_rfc_4226_come_out_of_the_socket() {
         organisation.running().stop();
         organisation.launch.environment = frozen_at(unix_s);
         organisation.start();
-        for (vault, _) in VAULTS {
+        for (vault, _) in vaults() {
             for ((name, ..), code) in HASHES.iter().zip(codes) {
                 let account = format!("{vault}/{name}");
                 let taken = output(tech.strongroom(&["code", &account]).envs(frozen_at(unix_s)));
@@ -73,7 +73,7 @@ async fn all_vectors_of_rfc_6238_and_rfc_4226_come_out_of_the_socket() {
     organisation.launch.environment = Vec::new();
     organisation.start();
     // The clock came back from 2603: codes are those of the clock on the wall all the same.
-    for (vault, _) in VAULTS {
+    for (vault, _) in vaults() {
         for (counter, code) in RFC_4226.iter().enumerate() {
             let taken = tech.succeed(&["code", &format!("{vault}/hotp")]);
             assert_eq!(taken.trim(), *code, "{vault}/hotp {counter}");
@@ -87,7 +87,7 @@ async fn six_to_ten_digits_equal_oathtools_and_the_rfcs_arithmetic() {
     let mut admin = organisation.admin.connect().await;
     let manager = organisation.enrol(&mut admin, "manager", &[]).await;
     let tech = organisation.enrol(&mut admin, "tech", &[]).await;
-    for (vault, scheme) in VAULTS {
+    for (vault, scheme) in vaults() {
         create_vault(&mut admin, vault, scheme).await;
         give(&mut admin, vault, "manager", VaultRole::Manager).await;
         give(&mut admin, vault, "tech", VaultRole::Viewer).await;

@@ -14,9 +14,10 @@ use strongroom_proto::method::audit::{Checkpoint, Leaves};
 use strongroom_proto::method::code::Release;
 use strongroom_proto::method::grant::End;
 use strongroom_proto::method::identity::Revoke;
-use strongroom_proto::words::{Algorithm, OrgRole, OtpKind, Scheme, VaultRole};
+use strongroom_proto::words::{Algorithm, OrgRole, OtpKind, VaultRole};
 use strongroom_tests::organisation::{Organisation, create_vault, give, import, row, slug};
 use strongroom_tests::people::Person;
+use strongroom_tests::schemes::scheme;
 use strongroom_tests::seeds::RFC_SHA1;
 use strongroom_tests::tools;
 
@@ -51,7 +52,7 @@ impl Scene {
         let manager = organisation.enrol(&mut admin, "manager", &[]).await;
         organisation.enrol(&mut admin, "gone", &[OrgRole::Auditor]).await;
         let (mut ids, mut ended) = (Vec::new(), None);
-        for (vault, scheme) in [("acme", Scheme::Resident), ("bluewater", Scheme::Resident)] {
+        for (vault, scheme) in [("acme", scheme()), ("bluewater", scheme())] {
             create_vault(&mut admin, vault, scheme).await;
             give(&mut admin, vault, "manager", VaultRole::Manager).await;
             give(&mut admin, vault, "witness", VaultRole::Viewer).await;

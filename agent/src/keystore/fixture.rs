@@ -1,6 +1,11 @@
-//! A real SoftHSM token per test. SoftHSM finds its configuration through an environment variable and keeps its state per
-//! process, so each test that needs a token runs itself again in a process of its own.
+//! A real token per test, of the kind that the environment asks for. A module finds its configuration through the
+//! environment and keeps its state per process, so each test that needs a token runs itself again in a process of its own.
 
+#[path = "../../../tests/src/token.rs"]
+#[allow(unreachable_pub, dead_code, reason = "shared with the end-to-end tests, which use more of it")]
+mod token;
+
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,30 +15,33 @@ use strongroom_proto::words::Scheme;
 use super::pkcs11::{Pkcs11Keystore, TokenConfig, TokenProfile};
 
 /// Tells the second process where its token is.
-const FOLDER: &str = "STRONGROOM_TEST_TOKEN";
-pub(crate) const LABEL: &str = "strongroom-test";
+const FOLDER: &str = "STRONGROOM_TEST_FOLDER";
 pub(crate) const PIN: &str = "test-pin-5302";
 
-/// A folder with an initialised token, and this process set up to use it.
-pub(crate) struct TestToken {
-    folder: PathBuf,
+/// An initialised token, and this process set up to use it.
+pub(crate) struct TestToken(token::TestToken);
+
+impl Deref for TestToken {
+    type Target = token::TestToken;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
 
 impl TestToken {
     pub(crate) fn config(&self) -> TokenConfig {
-        let modules =
-            ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/softhsm/libsofthsm2.so"].map(PathBuf::from).into();
-        let profile = TokenProfile { modules, scheme: Scheme::Resident, key_budget: None };
-        profile.config(LABEL, Some(&self.tokens())).unwrap()
+        let profile = TokenProfile { modules: vec![self.module.clone()], scheme: Scheme::Resident, key_budget: None };
+        profile.config(&self.label, self.storage.as_deref()).unwrap()
     }
 
     pub(crate) fn pin(&self) -> SecretString {
-        PIN.into()
+        self.0.pin.as_str().into()
     }
 
-    /// Where SoftHSM keeps the token's files.
+    /// Where a software token keeps its files.
     pub(crate) fn tokens(&self) -> PathBuf {
-        self.folder.join("tokens")
+        self.storage.clone().unwrap()
     }
 
     /// Provisions the token and opens it.
@@ -46,26 +54,17 @@ impl TestToken {
 /// Runs `body` with a fresh token, in a process of its own. `test` is the test's full name within the crate.
 pub(crate) fn with_token(test: &str, body: impl FnOnce(&TestToken)) {
     if let Some(folder) = std::env::var_os(FOLDER) {
-        return body(&TestToken { folder: folder.into() });
+        return body(&TestToken(token::TestToken::at(folder.as_ref(), PIN)));
     }
     // Memory-backed where there is some: SoftHSM makes a key in 1 ms there, 50 to 130 ms on a disk.
     let shared_memory = Path::new("/dev/shm");
     let parent = if shared_memory.is_dir() { shared_memory.to_owned() } else { std::env::temp_dir() };
     let folder = tempfile::tempdir_in(parent).unwrap();
-    let conf = folder.path().join("softhsm2.conf");
-    let tokens = folder.path().join("tokens");
-    std::fs::create_dir(&tokens).unwrap();
-    std::fs::write(&conf, format!("directories.tokendir = {}\nlog.level = ERROR\n", tokens.display())).unwrap();
-    run(Command::new("softhsm2-util")
-        .env("SOFTHSM2_CONF", &conf)
-        .args(["--init-token", "--free", "--label", LABEL])
-        .args(["--so-pin", "so-pin-77120", "--pin", PIN]));
-    run(Command::new(std::env::current_exe().unwrap()).env("SOFTHSM2_CONF", &conf).env(FOLDER, folder.path()).args([
-        test,
-        "--exact",
-        "--nocapture",
-        "--include-ignored",
-    ]));
+    let token = token::TestToken::make(folder.path(), PIN);
+    run(Command::new(std::env::current_exe().unwrap())
+        .envs(token.environment.iter().cloned())
+        .env(FOLDER, folder.path())
+        .args([test, "--exact", "--nocapture", "--include-ignored"]));
 }
 
 fn run(command: &mut Command) {
@@ -73,6 +72,7 @@ fn run(command: &mut Command) {
     let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     assert!(output.status.success(), "{text}");
     assert!(!text.contains("running 0 tests"), "the test's name is wrong: {command:?}");
+    text.lines().filter(|line| line.starts_with("SKIPPED")).for_each(|line| println!("{line}"));
 }
 
 /// Declares a test that runs with a fresh token of its own.

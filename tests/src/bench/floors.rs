@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use rusqlite::Connection;
 use strongroom_agent::keystore::pkcs11::{Pkcs11Keystore, TokenConfig};
 use strongroom_agent::keystore::{Keystore, SealedSeed, Seed, SeedContext, VaultKey};
@@ -17,41 +17,33 @@ use super::figures::Latency;
 use super::say;
 use crate::organisation::PIN;
 use crate::seeds::RFC_SHA1;
-use crate::tools;
+use crate::token::TestToken;
 
 /// The argument that makes this program the child.
 pub(super) const CHILD: &str = "--measure-floors";
 const FOLDER: &str = "STRONGROOM_BENCH_FLOORS";
-const LABEL: &str = "strongroom-floors";
 
 /// The child process, asked round by round.
 pub(super) struct Floors {
     child: Child,
     questions: ChildStdin,
     answers: BufReader<ChildStdout>,
+    _token: TestToken,
 }
 
 impl Floors {
     /// Makes a token and a fresh database file in the folder, and starts the child on them.
     pub(super) fn start(folder: &Path, preload: Option<&Path>) -> anyhow::Result<Self> {
-        let (conf, tokens) = (folder.join("softhsm2.conf"), folder.join("tokens"));
-        std::fs::create_dir_all(&tokens)?;
-        std::fs::write(&conf, format!("directories.tokendir = {}\nlog.level = ERROR\n", tokens.display()))?;
-        let mut init = Command::new("softhsm2-util");
-        init.env("SOFTHSM2_CONF", &conf);
-        init.args(["--init-token", "--free", "--label", LABEL, "--so-pin", "so-5520", "--pin", PIN]);
-        let output = tools::output(&mut init);
-        ensure!(output.status.success(), "softhsm2-util: {}", String::from_utf8_lossy(&output.stderr));
-
+        let token = TestToken::make(folder, PIN);
         let mut child = Command::new(std::env::current_exe()?);
-        child.arg(CHILD).env("SOFTHSM2_CONF", &conf).env(FOLDER, folder);
+        child.arg(CHILD).envs(token.environment.iter().cloned()).env(FOLDER, folder);
         if let Some(preload) = preload {
             child.env("LD_PRELOAD", preload);
         }
         let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let questions = child.stdin.take().context("the child has a standard input")?;
         let answers = BufReader::new(child.stdout.take().context("the child has a standard output")?);
-        Ok(Self { child, questions, answers })
+        Ok(Self { child, questions, answers, _token: token })
     }
 
     /// Operations on the token, directly through the keystore.
@@ -86,11 +78,12 @@ impl Drop for Floors {
 /// The child: reads questions, answers p50 and p99 in µs.
 pub(super) fn serve() -> anyhow::Result<()> {
     let folder = PathBuf::from(std::env::var_os(FOLDER).context("the floors are measured by a parent")?);
+    let token = TestToken::at(&folder, PIN);
     let config = TokenConfig {
-        module: tools::softhsm_module(),
-        label: LABEL.into(),
+        module: token.module.clone(),
+        label: token.label.clone(),
         serial: None,
-        storage: Some(folder.join("tokens")),
+        storage: token.storage.clone(),
         key_budget: None,
     };
     Pkcs11Keystore::provision(&config, &PIN.into())?;

@@ -141,8 +141,11 @@ impl Pkcs11Keystore {
             done => return done,
         };
         let class = match error.class() {
-            // After a logout SoftHSM says that handles are wrong or finds nothing, not that nobody is logged in.
-            ErrorClass::Handle | ErrorClass::KeyMissing if live.connection.is_logged_out() => ErrorClass::Login,
+            // After a logout SoftHSM says that handles are wrong or finds nothing, kryoptic that it failed; neither says
+            // that nobody is logged in.
+            ErrorClass::Handle | ErrorClass::KeyMissing | ErrorClass::Device if live.connection.is_logged_out() => {
+                ErrorClass::Login
+            }
             class => class,
         };
         let renewed = match class {
