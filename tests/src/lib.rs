@@ -15,3 +15,4 @@ pub mod seeds;
 pub mod token;
 pub mod tools;
 pub mod trail;
+pub mod workers;

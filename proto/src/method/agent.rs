@@ -31,6 +31,37 @@ pub struct StatusResult {
     pub token: Health,
     /// Whether the store can commit, and every vault matches its log.
     pub store: Health,
+    /// The processes that serve the token. Empty from an agent that does not say.
+    #[serde(default)]
+    pub workers: Vec<Worker>,
+    /// Why none of them serves; absent while one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_trouble: Option<TokenTrouble>,
+}
+
+/// A process that serves the token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Whether it serves.
+    pub health: Health,
+    /// How long it has been so, in seconds.
+    pub for_s: u64,
+    /// How often it was replaced in this run of the agent.
+    pub restarts: u64,
+    /// Its resident memory at the last check, in KiB; 0 before the first.
+    pub resident_kib: u64,
+    /// Calls that wait for it.
+    pub in_flight: u64,
+}
+
+/// Why no worker serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenTrouble {
+    /// The token is away, hangs or fails; fresh workers are started with growing pauses until one serves.
+    Recovering,
+    /// The token refused the PIN: nothing is tried until an operator restarts the agent.
+    PinRefused,
 }
 
 /// Whether codes are given.

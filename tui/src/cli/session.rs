@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde::Serialize;
 use strongroom_proto::ids::SessionId;
-use strongroom_proto::method::agent::{Health, State, Status as StatusCall, StatusResult};
+use strongroom_proto::method::agent::{Health, State, Status as StatusCall, StatusResult, TokenTrouble, Worker};
 use strongroom_proto::method::session::{self, End, WhoamiResult};
 
 use super::context::Context;
@@ -93,6 +93,9 @@ fn sessions_text(items: &[session::Item], terminal: bool) -> String {
 fn status_text(status: &StatusResult) -> String {
     let state = match status.state {
         State::Ready => "ready",
+        State::HsmUnavailable if status.token_trouble == Some(TokenTrouble::PinRefused) => {
+            "NO CODES: the token refused the PIN; correct it, then restart the agent"
+        }
         State::HsmUnavailable => "NO CODES: the token does not answer",
         State::Sealed => "NO CODES: sealed until an operator has looked",
     };
@@ -100,14 +103,26 @@ fn status_text(status: &StatusResult) -> String {
         Health::Ok => "ok",
         Health::Failing => "FAILING",
     };
-    lines(&[
+    let mut pairs = vec![
         ("state", state.to_owned()),
         ("token", health(status.token).to_owned()),
         ("store", health(status.store).to_owned()),
+    ];
+    let replaced = |worker: &Worker| match worker.restarts {
+        0 => String::new(),
+        1 => ", replaced once".to_owned(),
+        times => format!(", replaced {times} times"),
+    };
+    pairs.extend(status.workers.iter().map(|worker| {
+        let state = health(worker.health);
+        ("worker", format!("{state} for {} s, {} MiB{}", worker.for_s, worker.resident_kib / 1024, replaced(worker)))
+    }));
+    pairs.extend([
         ("agent", format!("version {}, protocol {}", status.version, status.protocol)),
         ("running since", when::utc(status.started_at)),
         ("its clock", when::utc(status.now)),
-    ])
+    ]);
+    lines(&pairs)
 }
 
 fn whoami_text(who: &WhoamiResult) -> String {
@@ -146,10 +161,13 @@ mod tests {
             state: State::Sealed,
             token: Health::Ok,
             store: Health::Failing,
+            workers: vec![Worker { health: Health::Ok, for_s: 61, restarts: 1, resident_kib: 20_480, in_flight: 0 }],
+            token_trouble: None,
         };
         let text = status_text(&status);
         assert!(text.starts_with("state         NO CODES: sealed"), "{text}");
         assert!(text.contains("store         FAILING\n"), "{text}");
+        assert!(text.contains("worker        ok for 61 s, 20 MiB, replaced once\n"), "{text}");
         assert!(text.contains("its clock     2026-11-21 19:00:00Z\n"), "{text}");
     }
 }

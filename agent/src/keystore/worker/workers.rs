@@ -195,16 +195,16 @@ impl Workers {
     /// Whether the token serves.
     #[must_use]
     pub fn state(&self) -> TokenState {
-        let mut newest: Option<Down> = None;
-        for slot in &self.0.slots {
-            match slot.condition().down {
-                None => return TokenState::Serving,
-                Some(down) if down.error.class() == ErrorClass::Pin => return TokenState::PinRefused,
-                Some(down) if newest.as_ref().is_none_or(|newest| newest.since < down.since) => newest = Some(down),
-                Some(_) => {}
-            }
+        let conditions: Vec<Condition> = self.0.slots.iter().map(Slot::condition).collect();
+        let Some(down) = conditions.iter().map(|condition| condition.down.clone()).collect::<Option<Vec<Down>>>()
+        else {
+            return TokenState::Serving;
+        };
+        if down.iter().any(|down| down.error.class() == ErrorClass::Pin) {
+            return TokenState::PinRefused;
         }
-        newest.map_or(TokenState::Serving, |down| TokenState::Recovering {
+        // The one that went last: since then nobody serves.
+        down.into_iter().max_by_key(|down| down.since).map_or(TokenState::Serving, |down| TokenState::Recovering {
             error: down.error,
             down_for: down.since.elapsed(),
         })
