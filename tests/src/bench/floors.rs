@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use rusqlite::Connection;
 use strongroom_agent::keystore::pkcs11::{Pkcs11Keystore, TokenConfig};
-use strongroom_agent::keystore::{Keystore, SealedSeed, Seed, SeedContext, VaultKey};
+use strongroom_agent::keystore::{Keystore, KeystoreError, SealedSeed, Seed, SeedContext, VaultKey};
 use strongroom_proto::ids::{AccountId, OrgId, VaultId};
 use strongroom_proto::words::{Algorithm, OtpKind, Scheme};
 
@@ -86,8 +86,13 @@ pub(super) fn serve() -> anyhow::Result<()> {
         storage: token.storage.clone(),
         key_budget: None,
     };
-    Pkcs11Keystore::provision(&config, &PIN.into())?;
-    let keystore = Pkcs11Keystore::open(&config, &PIN.into())?;
+    let pin = token.pin.as_str().into();
+    match Pkcs11Keystore::provision(&config, &pin) {
+        // Somebody's own module has its keys since the first test.
+        Ok(()) | Err(KeystoreError::Exists { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let keystore = Pkcs11Keystore::open(&config, &pin)?;
     let (resident, derived) = (Sealed::make(&keystore, Scheme::Resident)?, Sealed::make(&keystore, Scheme::Derived)?);
     let commits = Commits::open(&folder.join("floor.sqlite"))?;
     for line in std::io::stdin().lines() {
