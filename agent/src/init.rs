@@ -63,6 +63,12 @@ pub async fn init(config: &Config, founding: &Founding) -> anyhow::Result<Founde
         bail!("{} exists already: this organisation was founded before", config.store_path().display());
     }
     let pin = config.pin.read().context("the PIN cannot be read")?;
+    // Before anything is made to stay: does the token keep what its profile claims?
+    let report = Pkcs11Keystore::probe_token(&config.token_config(), &pin).context("the token cannot be probed")?;
+    if !report.passed() {
+        bail!("the token does not do what its profile claims:\n{report}");
+    }
+    tracing::info!("{}", report.summary());
     match Pkcs11Keystore::provision(&config.token_config(), &pin) {
         Ok(()) => {}
         // An init that broke off after this step is taken up again; a token in use is told apart by its vault keys, which

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::{ArgGroup, Parser, Subcommand};
 use strongroom_agent::doctor::{Verdict, examine};
 use strongroom_agent::init::{Founding, init};
+use strongroom_agent::keystore::pkcs11::Pkcs11Keystore;
 use strongroom_agent::run::run;
 use strongroom_agent::{config, os};
 use strongroom_proto::ids::Slug;
@@ -48,6 +49,17 @@ enum Command {
     Run,
     /// Check every precondition and say the remedy
     Doctor,
+    /// Prove on the token what its profile claims: own templates, the codes of the RFCs, attacks that must fail
+    ///
+    /// Makes temporary keys and destroys them again. Presents the PIN once. Exits with 1 if anything failed.
+    Probe {
+        /// Probe against this profile instead of the configuration's: a name, or an absolute path
+        #[arg(long, value_name = "PROFILE")]
+        profile: Option<String>,
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -111,6 +123,17 @@ async fn act(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Run => {
             run(&config, stopped_by_signal()?).await?;
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Probe { profile, json } => {
+            let token = match profile {
+                Some(name) => config.token.with_profile(&name)?,
+                None => config.token_config(),
+            };
+            let pin = config.pin.read().context("the PIN cannot be read")?;
+            let report = Pkcs11Keystore::probe_token(&token, &pin).context("the token cannot be probed")?;
+            let text = if json { serde_json::to_string_pretty(&report)? + "\n" } else { report.to_string() };
+            say(&mut std::io::stdout(), &text);
+            Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Command::Doctor => {
             let checks = examine(&config).await;

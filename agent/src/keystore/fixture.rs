@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use secrecy::SecretString;
-use strongroom_proto::words::Scheme;
 
 use super::pkcs11::{Pkcs11Keystore, TokenConfig, TokenProfile};
 
@@ -21,10 +20,7 @@ pub(crate) struct TestToken {
 
 impl TestToken {
     pub(crate) fn config(&self) -> TokenConfig {
-        let modules =
-            ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/softhsm/libsofthsm2.so"].map(PathBuf::from).into();
-        let profile = TokenProfile { modules, scheme: Scheme::Resident, key_budget: None };
-        profile.config(LABEL, Some(&self.tokens())).unwrap()
+        TokenConfig { storage: Some(self.tokens()), ..TokenConfig::new(TokenProfile::default(), LABEL) }
     }
 
     pub(crate) fn pin(&self) -> SecretString {

@@ -189,7 +189,9 @@ mod tests {
     use strongroom_proto::words::Scheme;
 
     use super::*;
-    use crate::keystore::{ErrorClass, OtpMac, SealedSeed, Seed, SeedContext, StoreKeys, TokenId, VaultKey};
+    use crate::keystore::{
+        ErrorClass, OtpMac, ProbeReport, SealedSeed, Seed, SeedContext, StoreKeys, TokenId, VaultKey,
+    };
 
     /// The lane never looks inside: a keystore whose only working call counts stands for all.
     struct Counter(TokenId, AtomicUsize);
@@ -208,6 +210,7 @@ mod tests {
         fn open_store_keys(&self, _: OrgId, _: &[u8]) -> Result<StoreKeys, KeystoreError> { unreachable!() }
         fn health(&self) -> Result<(), KeystoreError> { self.1.fetch_add(1, Ordering::Relaxed); Ok(()) }
         fn reopen(&self) -> Result<(), KeystoreError> { unreachable!() }
+        fn probe(&self) -> Result<ProbeReport, KeystoreError> { unreachable!() }
     }
 
     fn lane(config: LaneConfig) -> (Arc<Counter>, Arc<Lane>) {

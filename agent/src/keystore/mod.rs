@@ -11,12 +11,14 @@ pub(crate) mod fixture;
 pub mod lane;
 pub(crate) mod os;
 pub mod pkcs11;
+mod report;
 mod sealed;
 mod secret;
 
 pub use context::SeedContext;
 pub use error::{ErrorClass, KeystoreError, Operation};
 pub use lane::{Lane, LaneConfig};
+pub use report::{Outcome, ProbeReport, ProbeRow};
 pub use sealed::{SealedSeed, TokenId, VaultKey};
 pub use secret::{OtpMac, SEED_LEN_MAX, Seed, SeedError, StoreKeys};
 use strongroom_proto::ids::{OrgId, VaultId};
@@ -101,4 +103,11 @@ pub trait Keystore: Send + Sync {
     /// # Errors
     /// `Device` while the token is away, `Pin` if the PIN was refused, now or before.
     fn reopen(&self) -> Result<(), KeystoreError>;
+
+    /// Proves on the token what its profile claims: own templates, the codes of the RFCs in every allowed scheme, and that
+    /// every attack on a sealed seed fails. Makes temporary keys and destroys them again.
+    ///
+    /// # Errors
+    /// The classes of the token, if it could not be probed at all. What failed stands in the report.
+    fn probe(&self) -> Result<ProbeReport, KeystoreError>;
 }

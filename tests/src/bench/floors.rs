@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use rusqlite::Connection;
-use strongroom_agent::keystore::pkcs11::{Pkcs11Keystore, TokenConfig};
+use strongroom_agent::keystore::pkcs11::{Pkcs11Keystore, TokenConfig, TokenProfile};
 use strongroom_agent::keystore::{Keystore, SealedSeed, Seed, SeedContext, VaultKey};
 use strongroom_proto::ids::{AccountId, OrgId, VaultId};
 use strongroom_proto::words::{Algorithm, OtpKind, Scheme};
@@ -88,10 +88,8 @@ pub(super) fn serve() -> anyhow::Result<()> {
     let folder = PathBuf::from(std::env::var_os(FOLDER).context("the floors are measured by a parent")?);
     let config = TokenConfig {
         module: tools::softhsm_module(),
-        label: LABEL.into(),
-        serial: None,
         storage: Some(folder.join("tokens")),
-        key_budget: None,
+        ..TokenConfig::new(TokenProfile::default(), LABEL)
     };
     Pkcs11Keystore::provision(&config, &PIN.into())?;
     let keystore = Pkcs11Keystore::open(&config, &PIN.into())?;

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod faults;
+mod probe;
 mod sealing;
 mod vectors;
 
