@@ -12,8 +12,8 @@ use crate::keystore::pkcs11::{TokenConfig, TokenProfile, TokenSelector};
 /// The token's label when nobody says.
 const DEFAULT_LABEL: &str = "strongroom";
 
-/// Which token: what the file says, and what comes of it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// Which token: what the file says, and what comes of it. Two are equal if the same comes of them.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "Section")]
 pub struct Token {
     section: Section,
@@ -73,6 +73,14 @@ impl TryFrom<Section> for Token {
         Ok(Self { section, merged, pin_file })
     }
 }
+
+impl PartialEq for Token {
+    fn eq(&self, other: &Self) -> bool {
+        self.merged == other.merged && self.pin_file == other.pin_file
+    }
+}
+
+impl Eq for Token {}
 
 impl Default for Token {
     fn default() -> Self {

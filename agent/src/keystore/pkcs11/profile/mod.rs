@@ -366,8 +366,8 @@ mod tests {
 
     #[test]
     fn the_first_module_that_exists_is_used() {
-        let mut profile = TokenProfile::default();
-        profile.modules = vec!["/nonexistent.so".into(), "/proc/self/status".into()];
+        let modules = vec!["/nonexistent.so".into(), "/proc/self/status".into()];
+        let mut profile = TokenProfile { modules, ..TokenProfile::default() };
         assert_eq!(profile.module(), Path::new("/proc/self/status"));
         profile.modules.pop();
         assert_eq!(profile.module(), Path::new("/nonexistent.so"));

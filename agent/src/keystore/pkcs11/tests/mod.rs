@@ -3,6 +3,7 @@
 mod attacks;
 mod faults;
 mod probe;
+mod scale;
 mod sealing;
 mod vectors;
 
