@@ -9,9 +9,9 @@ use strongroom_proto::words::Scheme;
 
 use crate::audit::checkpointer::Cadence;
 use crate::keystore::pkcs11::TokenConfig;
-use crate::keystore::worker::WorkerConfig;
 use crate::pin::PinSource;
 use crate::server::Limits;
+pub use crate::token_section::Token;
 
 /// Where the configuration is looked for when nobody says.
 pub const DEFAULT_PATH: &str = "/etc/strongroom/agent.toml";
@@ -31,14 +31,19 @@ pub struct Config {
     /// The socket's path.
     #[serde(default = "default_socket")]
     pub socket: PathBuf,
-    /// How seeds of new vaults are sealed when nobody says.
-    #[serde(default = "default_scheme")]
+    #[serde(rename = "default_scheme", default)]
+    default_scheme_given: Option<Scheme>,
+    /// How seeds of new vaults are sealed when nobody says: as the configuration says, else as the token's profile does.
+    #[serde(skip, default = "default_scheme")]
     pub default_scheme: Scheme,
     /// The token.
     #[serde(default)]
     pub token: Token,
-    /// Where its PIN comes from: `{ file = "…" }`, `{ credential = "…" }` or `"prompt"`.
-    #[serde(default = "default_pin")]
+    #[serde(rename = "pin", default)]
+    pin_given: Option<PinSource>,
+    /// Where its PIN comes from: `{ file = "…" }`, `{ credential = "…" }` or `"prompt"`, or the file that the token's URI
+    /// names.
+    #[serde(skip, default = "default_pin")]
     pub pin: PinSource,
     /// When checkpoints are signed.
     #[serde(default)]
@@ -46,22 +51,6 @@ pub struct Config {
     /// What connections may take.
     #[serde(default)]
     pub limits: ConnectionLimits,
-}
-
-/// Which token.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Token {
-    /// The PKCS#11 module.
-    pub module: PathBuf,
-    /// The token's label.
-    pub label: String,
-    /// The token's serial number, if labels repeat.
-    pub serial: Option<String>,
-    /// The folder in which a software token keeps its files: synced after a key was made.
-    pub storage: Option<PathBuf>,
-    /// Most vault keys that the token holds.
-    pub key_budget: Option<u32>,
 }
 
 /// When checkpoints are signed.
@@ -104,18 +93,6 @@ const fn default_scheme() -> Scheme {
     Scheme::Resident
 }
 
-impl Default for Token {
-    fn default() -> Self {
-        Self {
-            module: "/usr/lib/softhsm/libsofthsm2.so".into(),
-            label: "strongroom".into(),
-            serial: None,
-            storage: None,
-            key_budget: None,
-        }
-    }
-}
-
 impl Default for Checkpoint {
     fn default() -> Self {
         Self { interval_s: 60, records: 256 }
@@ -149,6 +126,14 @@ pub enum ConfigError {
         /// What does not fit.
         message: String,
     },
+    /// Two statements do not go together.
+    #[error("{path}: {conflict}")]
+    Conflict {
+        /// Which file.
+        path: String,
+        /// Which ones, and why.
+        conflict: String,
+    },
     /// A value is too small.
     #[error("{path}: {key} must be at least {least}")]
     Value {
@@ -181,13 +166,33 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Line`].
     pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(|error| {
+        let mut config: Self = toml::from_str(text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start);
             let line = text.get(..start).unwrap_or_default().matches('\n').count() + 1;
             ConfigError::Line { path: name.to_owned(), line, message: error.message().to_owned() }
         })?;
         config.check(name)?;
+        config.settle().map_err(|conflict| ConfigError::Conflict { path: name.to_owned(), conflict })?;
         Ok(config)
+    }
+
+    /// Fills in what depends on more than one statement.
+    fn settle(&mut self) -> Result<(), String> {
+        let token = self.token.config();
+        self.default_scheme = self.default_scheme_given.unwrap_or(token.profile.schemes.default);
+        if !token.profile.schemes.allowed.contains(&self.default_scheme) {
+            return Err(format!(
+                "default_scheme is {}, which [token] does not allow (profile {})",
+                self.default_scheme, token.profile.name
+            ));
+        }
+        self.pin = match (self.pin_given.clone(), self.token.pin_file()) {
+            (Some(_), Some(_)) => return Err("both pin and the token's uri (pin-source) name a PIN: give one".into()),
+            (Some(pin), None) => pin,
+            (None, Some(file)) => PinSource::File(file.to_owned()),
+            (None, None) => default_pin(),
+        };
+        Ok(())
     }
 
     /// Refuses values that would make the agent useless in ways that are hard to see later.
@@ -222,27 +227,16 @@ impl Config {
     /// The token as the keystore wants it.
     #[must_use]
     pub fn token_config(&self) -> TokenConfig {
-        TokenConfig {
-            module: self.token.module.clone(),
-            label: self.token.label.clone(),
-            serial: self.token.serial.clone(),
-            storage: self.token.storage.clone(),
-            key_budget: self.token.key_budget,
-        }
+        self.token.config().clone()
     }
 
     /// True for a SoftHSM whose folder is not named: it rewrites its token file at every login without a sync, so a crash
     /// in between can empty it. With the folder known, the agent keeps a copy.
     #[must_use]
     pub fn lacks_token_storage(&self) -> bool {
-        let softhsm = self.token.module.file_name().is_some_and(|name| name.to_string_lossy().contains("softhsm"));
-        softhsm && self.token.storage.is_none()
-    }
-
-    /// How its workers run.
-    #[must_use]
-    pub fn worker_config(&self) -> WorkerConfig {
-        WorkerConfig::default()
+        let TokenConfig { module, storage, profile, .. } = self.token.config();
+        let softhsm = module.file_name().is_some_and(|name| name.to_string_lossy().contains("softhsm"));
+        softhsm && profile.softhsm_folder && storage.is_none()
     }
 
     /// The checkpoint cadence.
@@ -285,6 +279,15 @@ mod tests {
             "serial",
             "storage",
             "key_budget",
+            "profile",
+            "uri",
+            "schemes",
+            "workers",
+            "object_budget",
+            "memory_limit_mib",
+            "operation_ms",
+            "key_generation_ms",
+            "hung_after_s",
             "interval_s",
             "records",
             "connections",
@@ -295,6 +298,25 @@ mod tests {
             let shown = text.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} =")));
             assert!(shown, "{key} is not in the example");
         }
+    }
+
+    #[test]
+    fn the_profile_and_the_uri_fill_in_what_is_not_said() {
+        let parse = |text: &str| Config::parse(text, "agent.toml").map_err(|error| error.to_string());
+        let bare = parse("").unwrap();
+        assert_eq!(bare.default_scheme, Scheme::Resident);
+        assert_eq!(bare.pin, PinSource::File("/etc/strongroom/pin".into()));
+        let yubihsm = parse("[token]\nprofile = \"yubihsm2\"").unwrap();
+        assert_eq!(yubihsm.default_scheme, Scheme::Derived);
+        let refused = parse("default_scheme = \"resident\"\n[token]\nprofile = \"yubihsm2\"").unwrap_err();
+        assert!(refused.contains("default_scheme") && refused.contains("yubihsm2"), "{refused}");
+        let uri = "[token]\nuri = \"pkcs11:token=a?pin-source=file:/run/pin\"";
+        assert_eq!(parse(uri).unwrap().pin, PinSource::File("/run/pin".into()));
+        let refused = parse(&format!("pin = \"prompt\"\n{uri}")).unwrap_err();
+        assert!(refused.contains("pin-source"), "{refused}");
+        let refused = parse("socket = \"/x\"\n[token]\nuri = \"pkcs11:token=a?pin-value=8351\"").unwrap_err();
+        assert!(refused.starts_with("agent.toml:") && refused.contains("pin-value"), "{refused}");
+        assert!(!refused.contains("8351"), "{refused}");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! `strongroom-agent doctor`: every precondition, with what to do where one fails. It changes nothing, and it presents the
-//! PIN once.
+//! `strongroom-agent doctor`: every precondition, with what to do where one fails. It changes nothing to stay (the probe's
+//! temporary keys are destroyed again), and it presents the PIN once.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -152,9 +152,8 @@ async fn token(config: &Config, checks: &mut Vec<Check>) -> Option<Workers> {
             return None;
         }
     };
-    let worker = config.worker_config();
-    let launcher = Launcher::new(pin, worker.environment.clone());
-    let workers = match Workers::start_one(launcher, &config.token_config(), &worker, false).await {
+    let launcher = Launcher::for_token(pin, config.token.config());
+    let workers = match Workers::start_one(launcher, config.token.config(), false).await {
         Ok(workers) => workers,
         Err(KeystoreError::NoPin { reason, remedy, .. }) => {
             checks.push(Check::failed("PIN source", reason, remedy));
@@ -174,6 +173,7 @@ async fn token(config: &Config, checks: &mut Vec<Check>) -> Option<Workers> {
             return None;
         }
     }
+    checks.push(probe(&workers).await);
     checks.push(sandbox(workers.sandbox()));
     Some(workers)
 }
@@ -192,16 +192,38 @@ fn sandbox(sandbox: &Sandbox) -> Check {
     }
 }
 
+async fn probe(workers: &Workers) -> Check {
+    const NAME: &str = "token profile";
+    let remedy = "run strongroom-agent probe for the whole table; choose another [token] profile or scheme";
+    match workers.probe().await {
+        Ok(report) if report.passed() => Check::ok(NAME, report.summary()),
+        Ok(report) => Check::failed(NAME, report.summary(), remedy),
+        Err(error) => Check::failed(NAME, error.to_string(), remedy),
+    }
+}
+
 fn token_remedy(config: &Config, error: &KeystoreError) -> String {
-    let label = &config.token.label;
+    let token = config.token.config();
+    let label = token.selector.label.as_deref().unwrap_or("strongroom");
     match (error, error.class()) {
-        (KeystoreError::Module { .. }, _) => {
-            "install the token's PKCS#11 module (Debian: apt-get install softhsm2) or correct [token] module".to_owned()
+        (KeystoreError::Unproven { .. }, _) => {
+            "run strongroom-agent probe for the whole table; choose another [token] profile or schemes".to_owned()
         }
-        (KeystoreError::NoToken { .. }, _) => format!(
+        (KeystoreError::PinForm { .. }, _) => "correct the PIN, or [token] profile".to_owned(),
+        (KeystoreError::KeyMissing { .. }, _) if token.profile.keys.provisioned => {
+            "make the token's own keys with its tool: the head of the profile says how".to_owned()
+        }
+        (KeystoreError::Module { .. }, _) => {
+            "install the token's PKCS#11 module (SoftHSM on Debian: apt-get install softhsm2) or correct [token] module"
+                .to_owned()
+        }
+        (KeystoreError::NoToken { .. }, _) if token.profile.softhsm_folder => format!(
             "make it with `softhsm2-util --init-token --free --label {label}`, or correct [token] label; \
              with several of one label give serial"
         ),
+        (KeystoreError::NoToken { .. }, _) => {
+            "correct [token] label, serial or uri; is the token's service reachable?".to_owned()
+        }
         (_, ErrorClass::Pin) => {
             "correct the PIN before the next start: most tokens lock after three wrong ones".to_owned()
         }

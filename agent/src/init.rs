@@ -63,9 +63,9 @@ pub async fn init(config: &Config, founding: &Founding) -> anyhow::Result<Founde
         bail!("{} exists already: this organisation was founded before", config.store_path().display());
     }
     let pin = PinForWorkers::for_command(&config.pin).context("the PIN cannot be read")?;
-    let worker = config.worker_config();
-    let launcher = Launcher::new(pin, worker.environment.clone());
-    let workers = Workers::start_one(launcher, &config.token_config(), &worker, true)
+    let launcher = Launcher::for_token(pin, config.token.config());
+    // Before anything is made to stay, the token has to do what its profile claims.
+    let workers = Workers::start_one(launcher, config.token.config(), true)
         .await
         .context("the token's own keys cannot be made")?;
     if workers.keys_existed() {

@@ -9,7 +9,7 @@ use clap::{ArgGroup, Parser, Subcommand};
 use strongroom_agent::doctor::{Verdict, examine};
 use strongroom_agent::init::{Founding, init};
 use strongroom_agent::keystore::worker::keeper::{self, KeeperLink};
-use strongroom_agent::keystore::worker::{PinForWorkers, serve};
+use strongroom_agent::keystore::worker::{Launcher, PinForWorkers, Workers, serve};
 use strongroom_agent::pin::PinSource;
 use strongroom_agent::run::run;
 use strongroom_agent::{config, os};
@@ -59,6 +59,17 @@ enum Command {
     HsmWorker,
     /// Check every precondition and say the remedy
     Doctor,
+    /// Prove on the token what its profile claims: own templates, the codes of the RFCs, attacks that must fail
+    ///
+    /// Makes temporary keys and destroys them again. Presents the PIN once. Exits with 1 if anything failed.
+    Probe {
+        /// Probe against this profile instead of the configuration's: a name, or an absolute path
+        #[arg(long, value_name = "PROFILE")]
+        profile: Option<String>,
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -115,8 +126,8 @@ fn keep_typed_pin(arguments: &Arguments) -> anyhow::Result<Option<ExitCode>> {
     }
     let pin = config.pin.read().context("the PIN cannot be read")?;
     let same: Vec<_> = std::env::args_os().skip(1).collect();
-    let ended =
-        keeper::keep(&pin, &same, &config.worker_config().environment).context("the agent cannot be started")?;
+    let ended = keeper::keep(&pin, &same, &config.token.config().profile.worker.environment)
+        .context("the agent cannot be started")?;
     Ok(Some(ended.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)))
 }
 
@@ -151,6 +162,18 @@ async fn act(arguments: Arguments) -> anyhow::Result<ExitCode> {
             };
             run(&config, pin, stopped_by_signal()?).await?;
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Probe { profile, json } => {
+            let token = match profile {
+                Some(name) => config.token.with_profile(&name)?,
+                None => config.token_config(),
+            };
+            let pin = PinForWorkers::for_command(&config.pin).context("the PIN cannot be read")?;
+            let launcher = Launcher::for_token(pin, &token);
+            let report = Workers::probe_token(&launcher, &token).await.context("the token cannot be probed")?;
+            let text = if json { serde_json::to_string_pretty(&report)? + "\n" } else { report.to_string() };
+            say(&mut std::io::stdout(), &text);
+            Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Command::Doctor => {
             let checks = examine(&config).await;

@@ -50,10 +50,9 @@ pub async fn open(config: &Config, pin: PinForWorkers, instance: Instance, clock
     let file = StoreFile::open(&config.store_path())?;
     let meta = file.meta()?;
     let (told, events) = mpsc::unbounded_channel();
-    let worker = config.worker_config();
-    let launcher = Launcher::new(pin, worker.environment.clone());
-    let workers =
-        Workers::start(launcher, &config.token_config(), &worker, told).await.context("the token cannot be opened")?;
+    let token = config.token.config();
+    let workers = Workers::start(Launcher::for_token(pin, token), token, told).await;
+    let workers = workers.context("the token cannot be opened")?;
     if workers.token().as_str() != meta.token {
         bail!("this is the token {}, but the store was made with {}", workers.token().as_str(), meta.token);
     }

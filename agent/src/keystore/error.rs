@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use strongroom_proto::words::Scheme;
 
 use super::TokenId;
 
@@ -34,6 +35,8 @@ pub enum Operation {
     Health,
     /// [`super::Keystore::reopen`].
     Reopen,
+    /// [`super::Keystore::probe`].
+    Probe,
     /// Waiting for a worker.
     Wait,
 }
@@ -53,6 +56,7 @@ impl fmt::Display for Operation {
             Self::OpenStoreKeys => "open the store keys",
             Self::Health => "check the token",
             Self::Reopen => "reopen the token",
+            Self::Probe => "probe the token",
             Self::Wait => "wait for the token",
         })
     }
@@ -130,14 +134,40 @@ pub enum KeystoreError {
     /// The profile's number of vault keys is reached.
     #[error("cannot {operation}: the token's budget of {budget} vault keys is used up")]
     Budget { operation: Operation, budget: u32 },
+    /// The token holds as many objects as it may.
+    #[error(
+        "cannot {operation}: the token holds {held} of {max} objects, and {reserve} are kept free: add a token, or destroy \
+         what is no longer needed"
+    )]
+    ObjectBudget { operation: Operation, held: u32, max: u32, reserve: u32 },
+    /// The token makes no keys, and no spare one is left.
+    #[error(
+        "cannot {operation}: the token makes no keys by itself and holds no spare one: add an HMAC-SHA-256 key labelled \
+         {label}1 with the token's own tool"
+    )]
+    NoSpareKey { operation: Operation, label: String },
+    /// The profile does not allow this scheme.
+    #[error("cannot {operation}: the profile {profile} does not allow the scheme {scheme}")]
+    SchemeNotAllowed { operation: Operation, profile: String, scheme: Scheme },
+    /// The PIN cannot be one of this token. It was not presented.
+    #[error(
+        "cannot {operation}: the PIN does not have the form that the profile {profile} asks for: {form}; it was not tried"
+    )]
+    PinForm { operation: Operation, profile: String, form: String },
+    /// The token does not do what its profile claims.
+    #[error(
+        "cannot {operation}: the token does not keep what the profile {profile} claims: {check} ({code}); \
+         strongroom-agent probe shows everything"
+    )]
+    Unproven { operation: Operation, profile: String, check: String, code: String },
     /// The module or the token lacks what is needed or refuses the request as such.
     #[error("cannot {operation}: the token refused the request ({code})")]
     Refused { operation: Operation, code: String },
     /// The module cannot be loaded, or this process uses it already.
     #[error("cannot {operation}: the module {module} cannot be used ({reason})")]
     Module { operation: Operation, module: String, reason: String },
-    /// No slot, or more than one, holds a token of this label (and serial number).
-    #[error("cannot {operation}: {found} tokens are labelled {label}, one is needed")]
+    /// No slot, or more than one, holds a token that fits.
+    #[error("cannot {operation}: {found} tokens fit ({label}), one is needed")]
     NoToken { operation: Operation, label: String, found: usize },
     /// The token that answers isn't the one that was opened before.
     #[error("cannot {operation}: this is the token {found}, not {expected}")]
@@ -166,7 +196,7 @@ impl KeystoreError {
             Self::Handle { .. } => ErrorClass::Handle,
             Self::Device { .. } | Self::System { .. } => ErrorClass::Device,
             Self::Corrupt { .. } => ErrorClass::Data,
-            Self::Pin { .. } => ErrorClass::Pin,
+            Self::Pin { .. } | Self::PinForm { .. } => ErrorClass::Pin,
             Self::KeyMissing { .. } => ErrorClass::KeyMissing,
             Self::KeyMismatch { .. } | Self::OtherToken { .. } => ErrorClass::KeyMismatch,
             Self::Exists { .. }
@@ -174,8 +204,10 @@ impl KeystoreError {
             | Self::NoPin { .. }
             | Self::Refused { .. }
             | Self::Module { .. }
-            | Self::NoToken { .. } => ErrorClass::Usage,
-            Self::Budget { .. } => ErrorClass::Budget,
+            | Self::NoToken { .. }
+            | Self::SchemeNotAllowed { .. }
+            | Self::Unproven { .. } => ErrorClass::Usage,
+            Self::Budget { .. } | Self::ObjectBudget { .. } | Self::NoSpareKey { .. } => ErrorClass::Budget,
             Self::Busy { .. } => ErrorClass::Busy,
             Self::DeadlinePassed { .. } => ErrorClass::Deadline,
             Self::Hung { .. } => ErrorClass::Hung,

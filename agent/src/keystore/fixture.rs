@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use secrecy::SecretString;
-use strongroom_proto::words::Scheme;
 
 use super::pkcs11::{Pkcs11Keystore, TokenConfig, TokenProfile};
 
@@ -31,8 +30,11 @@ impl Deref for TestToken {
 
 impl TestToken {
     pub(crate) fn config(&self) -> TokenConfig {
-        let profile = TokenProfile { modules: vec![self.module.clone()], scheme: Scheme::Resident, key_budget: None };
-        profile.config(&self.label, self.storage.as_deref()).unwrap()
+        TokenConfig {
+            module: self.module.clone(),
+            storage: self.storage.clone(),
+            ..TokenConfig::new(TokenProfile::find(&self.kind.profile()).unwrap(), &self.label)
+        }
     }
 
     pub(crate) fn pin(&self) -> SecretString {

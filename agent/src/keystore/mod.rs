@@ -10,12 +10,14 @@ mod error;
 pub(crate) mod fixture;
 pub(crate) mod os;
 pub mod pkcs11;
+mod report;
 mod sealed;
 mod secret;
 pub mod worker;
 
 pub use context::SeedContext;
 pub use error::{ErrorClass, KeystoreError, Operation};
+pub use report::{Outcome, ProbeReport, ProbeRow};
 pub use sealed::{SealedSeed, TokenId, VaultKey};
 pub use secret::{OtpMac, SEED_LEN_MAX, Seed, SeedError, StoreKeys};
 use strongroom_proto::ids::{OrgId, VaultId};
@@ -93,4 +95,11 @@ pub trait Keystore: Send + Sync {
     /// # Errors
     /// `Device` and the other classes of the token.
     fn health(&self) -> Result<(), KeystoreError>;
+
+    /// Proves on the token what its profile claims: own templates, the codes of the RFCs in every allowed scheme, and that
+    /// every attack on a sealed seed fails. Makes temporary keys and destroys them again.
+    ///
+    /// # Errors
+    /// The classes of the token, if it could not be probed at all. What failed stands in the report.
+    fn probe(&self) -> Result<ProbeReport, KeystoreError>;
 }

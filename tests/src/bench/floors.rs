@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use rusqlite::Connection;
-use strongroom_agent::keystore::pkcs11::{Pkcs11Keystore, TokenConfig};
+use strongroom_agent::keystore::pkcs11::{Pkcs11Keystore, TokenConfig, TokenProfile};
 use strongroom_agent::keystore::{Keystore, KeystoreError, SealedSeed, Seed, SeedContext, VaultKey};
 use strongroom_proto::ids::{AccountId, OrgId, VaultId};
 use strongroom_proto::words::{Algorithm, OtpKind, Scheme};
@@ -81,10 +81,8 @@ pub(super) fn serve() -> anyhow::Result<()> {
     let token = TestToken::at(&folder, PIN);
     let config = TokenConfig {
         module: token.module.clone(),
-        label: token.label.clone(),
-        serial: None,
         storage: token.storage.clone(),
-        key_budget: None,
+        ..TokenConfig::new(TokenProfile::find(&token.kind.profile())?, &token.label)
     };
     let pin = token.pin.as_str().into();
     match Pkcs11Keystore::provision(&config, &pin) {

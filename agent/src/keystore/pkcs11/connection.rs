@@ -13,12 +13,13 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::slot::Slot;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
 use super::fault::At;
-use super::label::{IDENTITY, PREFIX, STORE_KEYS};
-use super::{TokenConfig, token_file};
+use super::label::{self, IDENTITY, PREFIX, PROBE};
+use super::profile::{Counted, KeyTraits};
+use super::{TokenConfig, template, token_file};
 use crate::keystore::{KeystoreError, Operation, TokenId};
 
 /// Counts the enumerations of this process. A handle is good for the one it came from.
@@ -64,21 +65,26 @@ impl Module {
         }
     }
 
-    /// Finds the one slot whose token bears the label. Slots that answer an error are passed over: one damaged token must
-    /// not hide the others.
+    /// Finds the one slot whose token fits.
     pub(super) fn slot(&self, config: &TokenConfig, operation: Operation) -> Result<(Slot, TokenId), KeystoreError> {
-        let fits = |slot: Slot| {
-            let token = self.0.get_token_info(slot).ok().filter(|token| token.token_initialized())?;
-            let serial_fits = config.serial.as_deref().is_none_or(|serial| serial == token.serial_number());
-            (token.label() == config.label && serial_fits)
-                .then(|| (slot, TokenId::new(format!("{}/{}", token.serial_number(), token.label()))))
-        };
+        let slots = self.0.get_slots_with_token().at(operation)?.into_iter();
         let mut found: Vec<(Slot, TokenId)> =
-            self.0.get_slots_with_token().at(operation)?.into_iter().filter_map(fits).collect();
+            slots.filter_map(|slot| Some((slot, config.selector.fits(&self.0, slot)?))).collect();
         match (found.len(), found.pop()) {
             (1, Some(slot)) => Ok(slot),
-            (count, _) => Err(KeystoreError::NoToken { operation, label: config.label.clone(), found: count }),
+            (count, _) => Err(KeystoreError::NoToken { operation, label: config.selector.to_string(), found: count }),
         }
+    }
+
+    /// The module's description of itself.
+    pub(super) fn description(&self) -> String {
+        self.0.get_library_info().map_or_else(
+            |error| error.to_string(),
+            |info| {
+                let version = info.library_version();
+                format!("{} {}.{}", info.library_description(), version.major(), version.minor())
+            },
+        )
     }
 
     pub(super) fn log_in(
@@ -127,25 +133,57 @@ pub(super) struct Connection {
     slot: Slot,
     generation: u64,
     keys: HashMap<String, Found>,
+    traits: KeyTraits,
     // Last, so that nothing above outlives C_Finalize.
     module: Module,
 }
 
 impl Connection {
+    /// Logs in, unless the PIN cannot be one of this kind of token: an attempt is not spent on it.
     pub(super) fn open(
         module: Module,
         slot: Slot,
+        config: &TokenConfig,
         pin: &SecretString,
         operation: Operation,
     ) -> Result<Self, KeystoreError> {
+        let profile = &config.profile;
+        if !profile.pin.fits(pin.expose_secret()) {
+            let form = profile.pin.describe();
+            return Err(KeystoreError::PinForm { operation, profile: profile.name.clone(), form });
+        }
         let sessions = module.log_in(slot, pin, operation)?;
-        let mut connection = Self { sessions, slot, generation: 0, keys: HashMap::new(), module };
+        let traits = profile.keys.clone();
+        let mut connection = Self { sessions, slot, generation: 0, keys: HashMap::new(), traits, module };
         connection.enumerate(operation)?;
         Ok(connection)
     }
 
     pub(super) fn session(&self) -> &Session {
         &self.sessions.work
+    }
+
+    pub(super) fn traits(&self) -> &KeyTraits {
+        &self.traits
+    }
+
+    pub(super) fn module(&self) -> &Module {
+        &self.module
+    }
+
+    /// Does the work in a session that may change the token, and ends that session and its objects afterwards.
+    pub(super) fn with_management_session<T>(
+        &mut self,
+        operation: Operation,
+        work: impl FnOnce(&mut Self) -> T,
+    ) -> Result<T, KeystoreError> {
+        let session = self.management_session(operation)?;
+        let usual = std::mem::replace(&mut self.sessions.work, session);
+        let done = work(self);
+        if let Err(error) = std::mem::replace(&mut self.sessions.work, usual).close() {
+            tracing::debug!(cause = %error, "a management session could not be closed");
+        }
+        Ok(done)
     }
 
     /// A session for making and destroying objects. Close it with [`Session::close`].
@@ -193,9 +231,8 @@ impl Connection {
     fn note(&mut self, handle: ObjectHandle, operation: Operation) -> Result<(), KeystoreError> {
         let attributes = self.session().get_attributes(handle, &[AttributeType::Label]).at(operation)?;
         let Some(Attribute::Label(label)) = attributes.into_iter().next() else { return Ok(()) };
-        let Some(label) = String::from_utf8(label).ok().filter(|label| label.starts_with(PREFIX)) else {
-            return Ok(());
-        };
+        let ours = |label: &String| label.starts_with(PREFIX) && !label.starts_with(PROBE);
+        let Some(label) = String::from_utf8(label).ok().filter(ours) else { return Ok(()) };
         let key = KeyHandle { generation: self.generation, handle };
         self.keys.entry(label).and_modify(|found| found.ambiguous |= found.key != key).or_insert(Found {
             key,
@@ -231,9 +268,62 @@ impl Connection {
         self.keys.remove(label);
     }
 
-    /// The number of vault keys in the token.
-    pub(super) fn vault_keys(&self) -> usize {
-        self.keys.keys().filter(|label| ![IDENTITY, STORE_KEYS].contains(&label.as_str())).count()
+    /// The number of vault keys in the token, as of the last enumeration.
+    pub(super) fn vault_keys(&self) -> u32 {
+        let count = self.keys.keys().filter(|label| label::is_vault_key(label)).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// The first spare key by label, as of the last enumeration.
+    pub(super) fn spare_key(&self) -> Option<(String, KeyHandle)> {
+        let spares = self.keys.iter().filter(|(label, found)| label.starts_with(label::SPARE) && !found.ambiguous);
+        spares.min_by(|one, two| one.0.cmp(two.0)).map(|(label, found)| (label.clone(), found.key))
+    }
+
+    /// Counts what an object budget counts, asking the token anew.
+    pub(super) fn count(&mut self, counted: Counted, operation: Operation) -> Result<u32, KeystoreError> {
+        let mut count = 0_usize;
+        match counted {
+            Counted::VaultKeys => {
+                self.enumerate(operation)?;
+                return Ok(self.vault_keys());
+            }
+            Counted::AllObjects => {
+                // By class only, which every token understands. The public half of a pair is no object of its own.
+                for class in
+                    [ObjectClass::SECRET_KEY, ObjectClass::PRIVATE_KEY, ObjectClass::CERTIFICATE, ObjectClass::DATA]
+                {
+                    count += self.session().find_objects(&[Attribute::Class(class)]).at(operation)?.len();
+                }
+            }
+        }
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    /// The `CKA_ID` of a key to be made. Two bytes are soon taken by chance (256 objects collide with even odds), so the
+    /// token is asked, and the next number is tried.
+    pub(super) fn free_id(&self, label: &str, operation: Operation) -> Result<Vec<u8>, KeystoreError> {
+        if self.traits.id_len != 2 {
+            return Ok(template::id(label, self.traits.id_len));
+        }
+        // More in a row than a token of such ids holds at all.
+        for step in 0..512 {
+            let id = template::short_id(label, step);
+            if !self.is_taken(&id, operation)? {
+                return Ok(id.to_vec());
+            }
+        }
+        Err(KeystoreError::Refused { operation, code: "no free object number".into() })
+    }
+
+    fn is_taken(&self, id: &[u8], operation: Operation) -> Result<bool, KeystoreError> {
+        for class in [ObjectClass::SECRET_KEY, ObjectClass::PRIVATE_KEY] {
+            let template = [Attribute::Class(class), Attribute::Id(id.to_vec())];
+            if !self.session().find_objects(&template).at(operation)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The object of a key handle, if it is of this generation.
@@ -245,7 +335,7 @@ impl Connection {
         }
     }
 
-    #[cfg(test)]
+    /// A handle that this connection has just got from the token, with its generation.
     pub(super) fn tag(&self, handle: ObjectHandle) -> KeyHandle {
         KeyHandle { generation: self.generation, handle }
     }
@@ -279,23 +369,32 @@ impl Connection {
     }
 }
 
-/// A session object that is destroyed when this goes out of scope, on the way of an error too.
+/// A temporary object that is destroyed when this goes out of scope, on the way of an error too.
 pub(super) struct Transient<'a> {
     session: &'a Session,
     pub(super) object: ObjectHandle,
+    may_be_gone: bool,
 }
 
 impl<'a> Transient<'a> {
     pub(super) fn new(session: &'a Session, object: ObjectHandle) -> Self {
-        Self { session, object }
+        Self { session, object, may_be_gone: false }
+    }
+
+    /// An object that may end with another one: the public half of a pair.
+    pub(super) fn new_if_still_there(session: &'a Session, object: ObjectHandle) -> Self {
+        Self { session, object, may_be_gone: true }
     }
 }
 
 impl Drop for Transient<'_> {
     fn drop(&mut self) {
-        if let Err(error) = self.session.destroy_object(self.object) {
-            // It stays in the token's memory, sensitive, until the session ends.
-            tracing::warn!(cause = %error, "a seed's session object could not be destroyed");
+        match self.session.destroy_object(self.object) {
+            Err(error) if !self.may_be_gone => {
+                // A session object stays in the token's memory, sensitive, until the session ends.
+                tracing::warn!(cause = %error, "a temporary object could not be destroyed");
+            }
+            Ok(()) | Err(_) => {}
         }
     }
 }

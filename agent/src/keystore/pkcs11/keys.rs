@@ -1,6 +1,6 @@
 //! Using a key only after it was seen to be the right one.
 
-use cryptoki::object::{Attribute, AttributeType, ObjectClass};
+use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use sha2::{Digest, Sha256};
 use strongroom_proto::words::Scheme;
@@ -110,7 +110,16 @@ pub(super) fn identity_point(connection: &Connection, operation: Operation) -> R
             _ => KeystoreError::KeyMismatch { operation, label },
         });
     };
-    let attributes = connection.session().get_attributes(*object, &[AttributeType::EcPoint]).at(operation)?;
+    point(connection, *object, operation)
+}
+
+/// The point of a P-256 public key.
+pub(super) fn point(
+    connection: &Connection,
+    object: ObjectHandle,
+    operation: Operation,
+) -> Result<[u8; 65], KeystoreError> {
+    let attributes = connection.session().get_attributes(object, &[AttributeType::EcPoint]).at(operation)?;
     let point = match attributes.first() {
         // A DER OCTET STRING of 65 bytes around the uncompressed point (PKCS #11 v2.40 §2.3.3).
         Some(Attribute::EcPoint(der)) => der.strip_prefix(&[0x04, 0x41]).unwrap_or(der).try_into().ok(),

@@ -9,6 +9,16 @@ pub(super) const STORE_KEYS: &str = "sr:store-keys";
 /// What every label of ours starts with.
 pub(super) const PREFIX: &str = "sr:";
 
+/// Temporary keys of a probe. What a killed probe left is destroyed by the next one.
+pub(super) const PROBE: &str = "sr:probe:";
+/// Keys that an operator made for vaults to come, on a token that makes none by itself.
+pub(super) const SPARE: &str = "sr:spare:";
+
+/// Whether a label of ours is a vault key's.
+pub(super) fn is_vault_key(label: &str) -> bool {
+    ![IDENTITY, STORE_KEYS].contains(&label) && ![PROBE, SPARE].iter().any(|prefix| label.starts_with(prefix))
+}
+
 /// The label of a vault key: `sr:`, the vault's id as 26 characters of base32, `:` and the key's number.
 pub(super) fn vault_key(vault: VaultId, number: u32) -> String {
     format!("{PREFIX}{}:{number}", base32(*vault.as_bytes()))
@@ -30,5 +40,7 @@ mod tests {
         assert_eq!(base32(*b"foobarfoobarfoob"), "mzxw6ytbojtg633cmfzgm33pmi"); // coreutils' base32 agrees
         let longest = vault_key(VaultId::random(), u32::MAX);
         assert!(longest.len() <= 40, "{longest}");
+        assert!(is_vault_key(&longest));
+        assert!(![IDENTITY, STORE_KEYS, "sr:probe:00", "sr:spare:1"].iter().any(|label| is_vault_key(label)));
     }
 }

@@ -8,15 +8,18 @@ mod derived;
 mod fault;
 mod keys;
 mod label;
-mod profile;
+mod probe;
+pub mod profile;
 mod provision;
 mod resident;
 mod sealing;
+mod selector;
 mod store_keys;
 mod template;
 #[cfg(test)]
 mod tests;
 mod token_file;
+pub mod uri;
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
@@ -31,22 +34,22 @@ use zeroize::Zeroizing;
 use self::connection::{Connection, Module};
 pub use self::profile::TokenProfile;
 use self::resident::Binder;
+pub use self::selector::TokenSelector;
 use super::secret::Scratch;
 use super::{
-    ErrorClass, Keystore, KeystoreError, Operation, OtpMac, SealedSeed, Seed, SeedContext, StoreKeys, TokenId, VaultKey,
+    ErrorClass, Keystore, KeystoreError, Operation, OtpMac, ProbeReport, SealedSeed, Seed, SeedContext, StoreKeys,
+    TokenId, VaultKey,
 };
 
-/// Which token to use, and what its profile says about it.
+/// Which token to use, and what is known about it: the profile with the configuration's own values put over it. Plain data,
+/// without a PIN: it can be sent to the process that loads the module.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenConfig {
     /// The PKCS#11 module.
     pub module: PathBuf,
-    /// The label of the token.
-    pub label: String,
-    /// Its serial number, if several tokens bear the label.
-    #[serde(default)]
-    pub serial: Option<String>,
+    /// Which of the module's tokens.
+    pub selector: TokenSelector,
     /// Where a software token keeps its files: to make new keys durable, since SoftHSM issues no fsync, and to survive a
     /// login that was killed.
     #[serde(default)]
@@ -54,6 +57,22 @@ pub struct TokenConfig {
     /// How many vault keys the token may hold.
     #[serde(default)]
     pub key_budget: Option<u32>,
+    /// What kind of token it is.
+    pub profile: TokenProfile,
+}
+
+impl TokenConfig {
+    /// The token of this label, as its profile says.
+    #[must_use]
+    pub fn new(profile: TokenProfile, label: impl Into<String>) -> Self {
+        Self {
+            module: profile.module(),
+            selector: TokenSelector::labelled(label),
+            storage: None,
+            key_budget: None,
+            profile,
+        }
+    }
 }
 
 /// A token behind a PKCS#11 module, logged in.
@@ -91,7 +110,9 @@ impl Pkcs11Keystore {
         let operation = Operation::Open;
         let module = Module::initialise(config, operation)?;
         let (slot, token) = module.slot(config, operation)?;
-        let mut connection = Connection::open(module, slot, pin, operation)?;
+        let mut connection = Connection::open(module, slot, config, pin, operation)?;
+        // Before any key of ours is used: would the token keep a seed?
+        probe::at_start(&mut connection, &config.profile, operation)?;
         let identity = keys::identity_point(&connection, operation)?;
         keys::check_identity(&mut connection, &identity, operation)?;
         let canary = keys::canary(&mut connection, operation)?;
@@ -121,6 +142,18 @@ impl Pkcs11Keystore {
     /// What the token's store key made of a fixed text when the keystore was opened.
     pub(super) fn canary(&self) -> Result<Zeroizing<Vec<u8>>, KeystoreError> {
         self.lock(Operation::Open).map(|state| state.canary.clone())
+    }
+
+    /// Probes a token that need not be provisioned yet. The PIN is presented once, and the module released again.
+    ///
+    /// # Errors
+    /// As [`Self::open`], if the token cannot be probed at all.
+    pub fn probe_token(config: &TokenConfig, pin: &SecretString) -> Result<ProbeReport, KeystoreError> {
+        let operation = Operation::Probe;
+        let module = Module::initialise(config, operation)?;
+        let (slot, token) = module.slot(config, operation)?;
+        let mut connection = Connection::open(module, slot, config, pin, operation)?;
+        probe::probe(&mut connection, config, &token, operation)
     }
 
     fn lock(&self, operation: Operation) -> Result<MutexGuard<'_, State>, KeystoreError> {
@@ -230,6 +263,11 @@ impl Keystore for Pkcs11Keystore {
         let operation = Operation::Health;
         let canary = self.lock(operation)?.canary.clone();
         self.with(operation, |live, _| keys::check_canary(&mut live.connection, &canary, operation))
+    }
+
+    fn probe(&self) -> Result<ProbeReport, KeystoreError> {
+        let operation = Operation::Probe;
+        self.with(operation, |live, _| probe::probe(&mut live.connection, &self.config, &self.token, operation))
     }
 }
 

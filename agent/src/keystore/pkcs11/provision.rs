@@ -12,6 +12,8 @@ use strongroom_proto::words::Scheme;
 use super::connection::{Connection, Module};
 use super::fault::At;
 use super::label::{self, IDENTITY, STORE_KEYS};
+use super::profile::ObjectBudget;
+use super::template::Life;
 use super::{TokenConfig, keys, resident, template};
 use crate::keystore::os;
 use crate::keystore::{KeystoreError, Operation, VaultKey};
@@ -21,32 +23,47 @@ pub(super) fn provision(config: &TokenConfig, pin: &SecretString) -> Result<(), 
     let operation = Operation::Provision;
     let module = Module::initialise(config, operation)?;
     let (slot, _) = module.slot(config, operation)?;
-    let mut connection = Connection::open(module, slot, pin, operation)?;
+    let mut connection = Connection::open(module, slot, config, pin, operation)?;
+    if config.profile.keys.provisioned {
+        // Made with the token's own tool: here they are only proven, below.
+        return check_own_keys(&mut connection, operation);
+    }
     for label in [IDENTITY, STORE_KEYS] {
         refuse_existing(&connection, label, operation)?;
     }
+    // Both, or none: a token with half of our keys would refuse the next attempt.
+    check_objects(&mut connection, config, 2, operation)?;
     let session = connection.management_session(operation)?;
-    let made = generate_own_keys(&session, operation);
+    let made = generate_own_keys(&connection, &session, operation);
     close(session);
     made?;
     make_durable(config, operation)?;
     connection.enumerate(operation)?;
-    let identity = keys::identity_point(&connection, operation)?;
-    keys::check_identity(&mut connection, &identity, operation)?;
-    keys::canary(&mut connection, operation)?;
+    check_own_keys(&mut connection, operation)
+}
+
+fn check_own_keys(connection: &mut Connection, operation: Operation) -> Result<(), KeystoreError> {
+    let identity = keys::identity_point(connection, operation)?;
+    keys::check_identity(connection, &identity, operation)?;
+    keys::canary(connection, operation)?;
     Ok(())
 }
 
 /// Makes both or, unless the token fails at that too, neither.
-fn generate_own_keys(session: &Session, operation: Operation) -> Result<(), KeystoreError> {
+fn generate_own_keys(connection: &Connection, session: &Session, operation: Operation) -> Result<(), KeystoreError> {
+    let traits = connection.traits();
+    let id = connection.free_id(IDENTITY, operation)?;
     let (public, private) = session
         .generate_key_pair(
             &Mechanism::EccKeyPairGen,
-            &template::identity_public(IDENTITY),
-            &template::identity_private(IDENTITY),
+            &template::identity_public(traits, Life::Token, IDENTITY, id.clone()),
+            &template::identity_private(traits, Life::Token, IDENTITY, id),
         )
         .at(operation)?;
-    let made = generate(session, &Mechanism::GenericSecretKeyGen, &template::hmac_key(STORE_KEYS), operation);
+    let made = connection.free_id(STORE_KEYS, operation).and_then(|id| {
+        let template = template::hmac_key(traits, Life::Token, STORE_KEYS, id);
+        generate(session, &Mechanism::GenericSecretKeyGen, &template, operation)
+    });
     if made.is_err() {
         for half in [private, public] {
             if let Err(error) = session.destroy_object(half) {
@@ -67,24 +84,34 @@ pub(super) fn create_vault_key(
 ) -> Result<VaultKey, KeystoreError> {
     let operation = Operation::CreateVaultKey;
     let label = label::vault_key(vault, number);
+    if !config.profile.schemes.allowed.contains(&scheme) {
+        return Err(KeystoreError::SchemeNotAllowed { operation, profile: config.profile.name.clone(), scheme });
+    }
     if let Some(budget) = config.key_budget {
         // Counted anew: other processes make keys too.
         connection.enumerate(operation)?;
-        if connection.vault_keys() >= budget as usize {
+        if connection.vault_keys() >= budget {
             return Err(KeystoreError::Budget { operation, budget });
         }
     }
     refuse_existing(connection, &label, operation)?;
     // A token whose files are gone still makes keys: only one that can use its own may.
     keys::canary(connection, operation)?;
-    let (mechanism, template) = match scheme {
-        Scheme::Resident => (Mechanism::AesKeyGen, template::resident_vault_key(&label)),
-        Scheme::Derived => (Mechanism::GenericSecretKeyGen, template::hmac_key(&label)),
-    };
-    let session = connection.management_session(operation)?;
-    let made = generate(&session, &mechanism, &template, operation);
-    close(session);
-    made?;
+    if config.profile.keys.provisioned {
+        claim_spare(connection, &label, operation)?;
+    } else {
+        check_objects(connection, config, 1, operation)?;
+        let id = connection.free_id(&label, operation)?;
+        let (traits, life) = (connection.traits(), Life::Token);
+        let (mechanism, template) = match scheme {
+            Scheme::Resident => (Mechanism::AesKeyGen, template::resident_vault_key(traits, life, &label, id)),
+            Scheme::Derived => (Mechanism::GenericSecretKeyGen, template::hmac_key(traits, life, &label, id)),
+        };
+        let session = connection.management_session(operation)?;
+        let made = generate(&session, &mechanism, &template, operation);
+        close(session);
+        made?;
+    }
     make_durable(config, operation)?;
     // Read back by a look-up of its own: what counts is what the token will find tomorrow.
     let handle = connection.key(&label, operation)?;
@@ -96,6 +123,36 @@ pub(super) fn create_vault_key(
     let kcv = keys::kcv(connection, handle, scheme, operation)?;
     connection.remember_kcv(&label, kcv);
     Ok(VaultKey { vault, number, scheme, label, kcv })
+}
+
+/// Gives a spare key the label of a vault key: on a token that makes no keys, an operator made it for this.
+fn claim_spare(connection: &mut Connection, label: &str, operation: Operation) -> Result<(), KeystoreError> {
+    // Made since the last enumeration, perhaps.
+    connection.enumerate(operation)?;
+    let (spare, key) =
+        connection.spare_key().ok_or_else(|| KeystoreError::NoSpareKey { operation, label: label::SPARE.into() })?;
+    let object = connection.object(key, operation)?;
+    let session = connection.management_session(operation)?;
+    let claimed = session.update_attributes(object, &[Attribute::Label(label.into())]).at(operation);
+    close(session);
+    connection.forget(&spare);
+    claimed
+}
+
+/// Refuses to make so many more objects if that would touch the reserve. Everything in the token counts, not only what is
+/// ours: what runs out is the device.
+fn check_objects(
+    connection: &mut Connection,
+    config: &TokenConfig,
+    more: u32,
+    operation: Operation,
+) -> Result<(), KeystoreError> {
+    let Some(ObjectBudget { max, reserve, counted }) = config.profile.objects else { return Ok(()) };
+    let held = connection.count(counted, operation)?;
+    if held.saturating_add(more).saturating_add(reserve) > max {
+        return Err(KeystoreError::ObjectBudget { operation, held, max, reserve });
+    }
+    Ok(())
 }
 
 /// Destroys a vault key whose key-check value was just verified.

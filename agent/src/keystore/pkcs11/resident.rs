@@ -14,7 +14,7 @@ use super::fault::At;
 use super::template;
 use crate::keystore::{KeystoreError, Operation, OtpMac, SealedSeed, SeedContext};
 
-const MECHANISM: Mechanism<'static> = Mechanism::AesKeyWrap;
+pub(super) const MECHANISM: Mechanism<'static> = Mechanism::AesKeyWrap;
 
 /// Wraps a block under the vault key: in as a session object, out as a blob, destroyed.
 pub(super) fn wrap(
@@ -24,7 +24,7 @@ pub(super) fn wrap(
     operation: Operation,
 ) -> Result<Vec<u8>, KeystoreError> {
     let vault_key = connection.object(key, operation)?;
-    let mut template = template::imported_block(block);
+    let mut template = template::imported_block(connection.traits(), block);
     let created = connection.session().create_object(&template).at(operation);
     for attribute in &mut template {
         if let Attribute::Value(value) = attribute {
@@ -61,7 +61,8 @@ pub(super) fn mac(
     operation: Operation,
 ) -> Result<Unwrapped, KeystoreError> {
     let vault_key = connection.object(key, operation)?;
-    let unwrapped = connection.session().unwrap_key(&MECHANISM, vault_key, blob, &template::unwrapped_seed());
+    let unwrapped =
+        connection.session().unwrap_key(&MECHANISM, vault_key, blob, &template::unwrapped_seed(connection.traits()));
     let object = match unwrapped {
         Err(Error::Pkcs11(RvError::GeneralError | RvError::DeviceError | RvError::FunctionFailed, _)) => {
             return Ok(Unwrapped::RefusedBlob(KeystoreError::Corrupt { operation }));
@@ -90,9 +91,8 @@ pub(super) fn gives_up_seeds(
 ) -> Result<bool, KeystoreError> {
     let canary = wrap(connection, key, &[0x5a; 64], operation)?;
     let vault_key = connection.object(key, operation)?;
-    let attempts =
-        [template::unwrapped(true, true), template::unwrapped(false, false), template::unwrapped(true, false)];
-    for attempt in attempts {
+    for (extractable, sensitive) in [(true, true), (false, false), (true, false)] {
+        let attempt = template::unwrapped(connection.traits(), extractable, sensitive);
         if let Ok(object) = connection.session().unwrap_key(&MECHANISM, vault_key, &canary, &attempt) {
             drop(Transient::new(connection.session(), object));
             return Ok(true);

@@ -13,6 +13,7 @@ use tokio::process::{Child, Command};
 
 use super::keeper::KeeperLink;
 use super::wire::PinFrom;
+use crate::keystore::pkcs11::TokenConfig;
 use crate::pin::PinSource;
 
 /// The running program itself, also after an upgrade replaced its file.
@@ -57,8 +58,8 @@ pub struct Launcher {
 impl Launcher {
     /// A launcher for workers of one token.
     #[must_use]
-    pub fn new(pin: PinForWorkers, environment: Vec<String>) -> Self {
-        Self { pin, environment }
+    pub fn for_token(pin: PinForWorkers, token: &TokenConfig) -> Self {
+        Self { pin, environment: token.profile.worker.environment.clone() }
     }
 
     /// What a worker is told about the PIN.

@@ -14,22 +14,23 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use super::config::WorkerConfig;
+use super::config::{OPEN_DEADLINE, QUEUE_LEN};
 use super::frames::{Inbox, append, read};
 use super::launch::{Launcher, Process};
-use super::wire::{Answer, Answered, Asked, Call, Greeting, Hello, Ready};
+use super::wire::{Answer, Answered, Asked, Call, Greeting, Hello, Purpose, Ready};
 use crate::keystore::pkcs11::TokenConfig;
-use crate::keystore::{KeystoreError, Operation};
+use crate::keystore::{KeystoreError, Operation, ProbeReport};
 
 /// Calls that are written together at most.
 const CALLS_TOGETHER: usize = 32;
+/// How long a worker that has done its work may take to end.
+const LAST_CALL: Duration = Duration::from_secs(5);
 
 /// A worker whose token serves. Dropping it closes the socket; the worker then finishes its call and ends.
 pub(super) struct Link {
     calls: mpsc::UnboundedSender<Frame>,
     waiting: Arc<Waiting>,
     next_id: AtomicU64,
-    queue_len: usize,
     ready: Ready,
     closed: CancellationToken,
 }
@@ -65,44 +66,49 @@ impl Link {
     pub(super) async fn open(
         launcher: &Launcher,
         token: &TokenConfig,
-        worker: &WorkerConfig,
-        provision: bool,
+        purpose: Purpose,
     ) -> Result<(Self, Process), KeystoreError> {
-        let operation = if provision { Operation::Provision } else { Operation::Open };
-        let unusable = |reason: String| KeystoreError::System { operation, reason: format!("no worker: {reason}") };
-        let (process, socket) = launcher.launch().await.map_err(|error| unusable(error.to_string()))?;
-        let hello = Hello { token: token.clone(), worker: worker.clone(), pin: launcher.pin(), provision };
-        match tokio::time::timeout(worker.open_deadline(), greet(socket, &hello)).await {
-            Ok(Ok((reader, writer, inbox, Greeting::Ready(ready)))) => {
-                Ok((Self::start(reader, writer, inbox, ready, worker.queue_len), process))
+        let operation = if purpose == Purpose::Provision { Operation::Provision } else { Operation::Open };
+        let (process, greeted) = begin(launcher, token, purpose, operation).await?;
+        match greeted {
+            Ok((reader, writer, inbox, Greeting::Ready(ready))) => {
+                Ok((Self::start(reader, writer, inbox, ready), process))
             }
-            Ok(Ok((_, _, _, Greeting::Failed(error)))) => {
+            Ok((_, _, _, greeting)) => {
+                process.kill().await;
+                Err(refusal(greeting, operation))
+            }
+            Err(error) => {
                 process.kill().await;
                 Err(error)
-            }
-            Ok(Ok((_, _, _, Greeting::NoPin { reason, remedy }))) => {
-                process.kill().await;
-                Err(KeystoreError::NoPin { operation, reason, remedy })
-            }
-            Ok(Err(error)) => {
-                process.kill().await;
-                Err(KeystoreError::Device { operation, code: format!("the worker ended: {error}") })
-            }
-            Err(_) => {
-                process.kill().await;
-                Err(KeystoreError::Hung { operation })
             }
         }
     }
 
-    fn start(reader: OwnedReadHalf, writer: OwnedWriteHalf, inbox: Inbox, ready: Ready, queue_len: usize) -> Self {
+    /// Starts a worker that only probes the token.
+    ///
+    /// # Errors
+    /// The token's, if it cannot be probed at all.
+    pub(super) async fn probe(launcher: &Launcher, token: &TokenConfig) -> Result<ProbeReport, KeystoreError> {
+        let operation = Operation::Probe;
+        let (process, greeted) = begin(launcher, token, Purpose::Probe, operation).await?;
+        let report = match greeted {
+            Ok((_, _, _, Greeting::Probed(report))) => Ok(report),
+            Ok((_, _, _, greeting)) => Err(refusal(greeting, operation)),
+            Err(error) => Err(error),
+        };
+        process.ended(LAST_CALL).await;
+        report
+    }
+
+    fn start(reader: OwnedReadHalf, writer: OwnedWriteHalf, inbox: Inbox, ready: Ready) -> Self {
         let waiting =
             Arc::new(Waiting { calls: Mutex::default(), origin: Instant::now(), last_answer_us: AtomicU64::new(0) });
         let closed = CancellationToken::new();
         let (calls, queue) = mpsc::unbounded_channel();
         tokio::spawn(send(writer, queue));
         tokio::spawn(hear(reader, inbox, Arc::clone(&waiting), closed.clone()));
-        Self { calls, waiting, next_id: AtomicU64::new(0), queue_len, ready, closed }
+        Self { calls, waiting, next_id: AtomicU64::new(0), ready, closed }
     }
 
     pub(super) const fn ready(&self) -> &Ready {
@@ -147,7 +153,7 @@ impl Link {
         let (reply, answer) = oneshot::channel();
         {
             let mut calls = self.waiting.lock();
-            if calls.len() >= self.queue_len {
+            if calls.len() >= QUEUE_LEN {
                 return Err(KeystoreError::Busy { operation });
             }
             calls.insert(id, Waiter { reply: Some(reply), sent: Instant::now(), patience });
@@ -171,7 +177,37 @@ impl Link {
     }
 }
 
-async fn greet(socket: StdUnixStream, hello: &Hello) -> io::Result<(OwnedReadHalf, OwnedWriteHalf, Inbox, Greeting)> {
+type Greeted = (OwnedReadHalf, OwnedWriteHalf, Inbox, Greeting);
+
+/// Starts a worker and waits for its greeting.
+async fn begin(
+    launcher: &Launcher,
+    token: &TokenConfig,
+    purpose: Purpose,
+    operation: Operation,
+) -> Result<(Process, Result<Greeted, KeystoreError>), KeystoreError> {
+    let unusable = |reason: String| KeystoreError::System { operation, reason: format!("no worker: {reason}") };
+    let (process, socket) = launcher.launch().await.map_err(|error| unusable(error.to_string()))?;
+    let hello = Hello { token: token.clone(), pin: launcher.pin(), purpose };
+    let greeted = match tokio::time::timeout(OPEN_DEADLINE, greet(socket, &hello)).await {
+        Ok(Ok(greeted)) => Ok(greeted),
+        Ok(Err(error)) => Err(KeystoreError::Device { operation, code: format!("the worker ended: {error}") }),
+        Err(_) => Err(KeystoreError::Hung { operation }),
+    };
+    Ok((process, greeted))
+}
+
+fn refusal(greeting: Greeting, operation: Operation) -> KeystoreError {
+    match greeting {
+        Greeting::Failed(error) => error,
+        Greeting::NoPin { reason, remedy } => KeystoreError::NoPin { operation, reason, remedy },
+        Greeting::Ready(_) | Greeting::Probed(_) => {
+            KeystoreError::Device { operation, code: "the worker did something else".into() }
+        }
+    }
+}
+
+async fn greet(socket: StdUnixStream, hello: &Hello) -> io::Result<Greeted> {
     socket.set_nonblocking(true)?;
     let (mut reader, mut writer) = UnixStream::from_std(socket)?.into_split();
     let mut frame = Zeroizing::new(Vec::new());

@@ -22,7 +22,6 @@ mod supervisor;
 mod wire;
 mod workers;
 
-pub use config::WorkerConfig;
 pub use launch::{Launcher, PinForWorkers};
 pub use sandbox::{Applied, Sandbox};
 pub use supervisor::TokenEvent;

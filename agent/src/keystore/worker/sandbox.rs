@@ -16,7 +16,6 @@ use seccompiler::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::config::WorkerConfig;
 use crate::keystore::pkcs11::TokenConfig;
 
 /// What the kernel holds a worker to.
@@ -54,15 +53,16 @@ const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/rand
 
 impl Sandbox {
     /// Gives up what this token does not need. Call it before the module is loaded.
-    pub(super) fn enter(token: &TokenConfig, worker: &WorkerConfig) -> Self {
-        Self { files: restrict_files(token, worker), calls: restrict_calls(worker.network) }
+    pub(super) fn enter(token: &TokenConfig) -> Self {
+        Self { files: restrict_files(token), calls: restrict_calls(token.profile.worker.network) }
     }
 }
 
-fn restrict_files(token: &TokenConfig, worker: &WorkerConfig) -> Applied {
-    if token.storage.is_none() && worker.writable.is_empty() && !worker.network {
+fn restrict_files(token: &TokenConfig) -> Applied {
+    let worker = &token.profile.worker;
+    if token.profile.softhsm_folder && token.storage.is_none() {
         // A software token whose folder nobody named would lose it.
-        return Applied::No("neither [token] storage nor writable says where the token keeps its files".into());
+        return Applied::No("[token] storage does not say where the token keeps its files".into());
     }
     let parent = |path: &Path| path.parent().map(Path::to_owned);
     let environment = worker.environment.iter().filter_map(std::env::var_os).map(PathBuf::from);
@@ -71,14 +71,14 @@ fn restrict_files(token: &TokenConfig, worker: &WorkerConfig) -> Applied {
         .map(PathBuf::from)
         .chain(parent(&token.module))
         .chain(token.module.canonicalize().ok().as_deref().and_then(parent))
-        .chain(worker.readable.iter().cloned())
+        .chain(worker.read.iter().cloned())
         .chain(environment.filter(|path| path.is_absolute()))
         .chain([PathBuf::from("/proc/self")])
         .filter(|path| path.exists());
     let writable = token
         .storage
         .iter()
-        .chain(&worker.writable)
+        .chain(&worker.write)
         .cloned()
         .chain(DEVICES.iter().map(PathBuf::from))
         .filter(|path| path.exists());

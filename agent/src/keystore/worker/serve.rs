@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::frames::{Inbox, Malformed, append, read};
 use super::sandbox::Sandbox;
-use super::wire::{Answer, Answered, Asked, Call, Greeting, Hello, PinFrom, Ready};
+use super::wire::{Answer, Answered, Asked, Call, Greeting, Hello, PinFrom, Purpose, Ready};
 use crate::keystore::pkcs11::Pkcs11Keystore;
 use crate::keystore::{Keystore, KeystoreError, Operation, Seed, StoreKeys};
 use crate::pin::{PIN_LEN_MAX, PinError};
@@ -61,12 +61,17 @@ fn work() -> io::Result<()> {
     };
     let (greeting, keystore) = match pin(&hello.pin) {
         Ok(pin) => {
-            let sandbox = Sandbox::enter(&hello.token, &hello.worker);
+            let sandbox = Sandbox::enter(&hello.token);
             end_with(agent.try_clone()?);
-            match open(&hello, &pin, sandbox) {
-                Ok((ready, keystore)) => (Greeting::Ready(ready), Some(keystore)),
-                Err(error) => (Greeting::Failed(error), None),
-            }
+            let greeted = match hello.purpose {
+                Purpose::Probe => {
+                    Pkcs11Keystore::probe_token(&hello.token, &pin).map(|report| (Greeting::Probed(report), None))
+                }
+                Purpose::Serve | Purpose::Provision => {
+                    open(&hello, &pin, sandbox).map(|(ready, keystore)| (Greeting::Ready(ready), Some(keystore)))
+                }
+            };
+            greeted.unwrap_or_else(|error| (Greeting::Failed(error), None))
         }
         Err(error) => {
             let reason = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
@@ -96,11 +101,16 @@ fn pin(from: &PinFrom) -> Result<SecretString, PinError> {
 }
 
 fn open(hello: &Hello, pin: &SecretString, sandbox: Sandbox) -> Result<(Ready, Pkcs11Keystore), KeystoreError> {
-    let keys_existed = match hello.provision.then(|| Pkcs11Keystore::provision(&hello.token, pin)) {
-        None | Some(Ok(())) => false,
-        Some(Err(KeystoreError::Exists { .. })) => true,
-        Some(Err(error)) => return Err(error),
-    };
+    let mut keys_existed = false;
+    if hello.purpose == Purpose::Provision {
+        // Before anything is made to stay: does the token keep what its profile claims?
+        Pkcs11Keystore::probe_token(&hello.token, pin)?.require(Operation::Provision)?;
+        match Pkcs11Keystore::provision(&hello.token, pin) {
+            Ok(()) => {}
+            Err(KeystoreError::Exists { .. }) => keys_existed = true,
+            Err(error) => return Err(error),
+        }
+    }
     let keystore = Pkcs11Keystore::open(&hello.token, pin)?;
     let canary = Sha256::digest(&*keystore.canary()?).into();
     let ready = Ready {
@@ -183,6 +193,7 @@ fn answer(keystore: &dyn Keystore, call: Call, memory: Option<&File>) -> Result<
         Call::OpenStoreKeys { store, sealed } => {
             keystore.open_store_keys(store, &sealed).map(|keys| Answer::StoreKeys(keys.to_wire()))
         }
+        Call::Probe => keystore.probe().map(Answer::Probed),
         Call::Health => keystore.health().map(|()| Answer::Healthy { resident_kib: resident_kib(memory) }),
     }
 }

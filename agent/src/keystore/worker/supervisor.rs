@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::config::{call_deadline, hung_after, memory_limit_kib};
 use super::launch::Process;
 use super::link::Link;
-use super::wire::{Answer, Call};
+use super::wire::{Answer, Call, Purpose};
 use super::workers::{Down, Shared};
 use crate::keystore::{ErrorClass, KeystoreError, Operation};
 
@@ -160,17 +161,17 @@ async fn watch(shared: &Shared, index: usize, link: &Link) -> Verdict {
             () = slot.trouble.notified() => true,
             () = tokio::time::sleep(LOOK_EVERY) => false,
         };
-        if link.is_hung(shared.worker.hung_after()) {
+        if link.is_hung(hung_after(&shared.config)) {
             return Verdict::Failed(hung);
         }
         if !troubled && checked.elapsed() < HEALTH_EVERY {
             continue;
         }
         checked = Instant::now();
-        match link.call(shared.worker.call_deadline(), Call::Health).await {
+        match link.call(call_deadline(&shared.config), Call::Health).await {
             Ok(Answer::Healthy { resident_kib }) => {
                 slot.change(|condition| condition.resident_kib = resident_kib);
-                if shared.worker.memory_limit_mib.is_some_and(|limit| resident_kib > limit * 1024) {
+                if memory_limit_kib(&shared.config).is_some_and(|limit| resident_kib > limit) {
                     return Verdict::TooBig(resident_kib);
                 }
             }
@@ -227,7 +228,7 @@ async fn fresh(shared: &Shared) -> Result<(Link, Process), KeystoreError> {
     if shared.slots.iter().any(refused) {
         return Err(KeystoreError::Pin { operation, code: "at an earlier attempt".into() });
     }
-    let (link, process) = Link::open(&shared.launcher, &shared.config, &shared.worker, false).await?;
+    let (link, process) = Link::open(&shared.launcher, &shared.config, Purpose::Serve).await?;
     let (found, expected) = (link.ready(), &shared.token);
     let error = if found.token != expected.token || found.identity != expected.identity {
         KeystoreError::OtherToken { operation, expected: expected.token.clone(), found: found.token.clone() }

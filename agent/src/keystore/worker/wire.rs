@@ -5,10 +5,9 @@ use strongroom_proto::ids::{OrgId, VaultId};
 use strongroom_proto::words::{Algorithm, Scheme};
 use zeroize::Zeroizing;
 
-use super::config::WorkerConfig;
 use super::sandbox::Sandbox;
 use crate::keystore::pkcs11::TokenConfig;
-use crate::keystore::{KeystoreError, SealedSeed, SeedContext, TokenId, VaultKey};
+use crate::keystore::{KeystoreError, ProbeReport, SealedSeed, SeedContext, TokenId, VaultKey};
 use crate::pin::PinSource;
 
 /// Bytes that are wiped when they are dropped. No Debug.
@@ -20,12 +19,23 @@ pub(super) type Secret = Zeroizing<Vec<u8>>;
 pub(super) struct Hello {
     /// Which token.
     pub(super) token: TokenConfig,
-    /// What a worker may use.
-    pub(super) worker: WorkerConfig,
+
     /// Where the worker gets the PIN.
     pub(super) pin: PinFrom,
-    /// Make the token's own keys first, if it has none.
-    pub(super) provision: bool,
+    /// What the worker is for.
+    pub(super) purpose: Purpose,
+}
+
+/// What a worker is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Purpose {
+    /// To serve the token.
+    Serve,
+    /// To probe the token, make its own keys if it has none, and then to serve it.
+    Provision,
+    /// To probe the token, which may have no keys yet, and to end.
+    Probe,
 }
 
 /// Where the worker gets the PIN.
@@ -43,6 +53,8 @@ pub(super) enum PinFrom {
 pub(super) enum Greeting {
     /// The token serves.
     Ready(Ready),
+    /// What the probe found.
+    Probed(ProbeReport),
     /// It does not.
     Failed(KeystoreError),
     /// There is no PIN.
@@ -62,7 +74,7 @@ pub(super) struct Ready {
     pub(super) identity: Vec<u8>,
     /// SHA-256 of the token's canary: a fresh worker must find the token that the first one found.
     pub(super) canary: [u8; 32],
-    /// Whether `provision` found the token's own keys there already.
+    /// Whether [`Purpose::Provision`] found the token's own keys there already.
     pub(super) keys_existed: bool,
     pub(super) sandbox: Sandbox,
 }
@@ -87,6 +99,7 @@ pub(super) enum Call {
     SealStoreKeys { store: OrgId, keys: Secret },
     OpenStoreKeys { store: OrgId, sealed: Vec<u8> },
     Health,
+    Probe,
 }
 
 /// The answer to a call.
@@ -113,6 +126,7 @@ pub(super) enum Answer {
     Healthy {
         resident_kib: u64,
     },
+    Probed(ProbeReport),
 }
 
 /// A [`SealedSeed`] without the texts of its stored form.

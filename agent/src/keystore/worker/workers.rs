@@ -10,15 +10,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
-use super::config::WorkerConfig;
+use super::config::{OPEN_DEADLINE, call_deadline, key_deadline};
 use super::launch::Launcher;
 use super::link::Link;
 use super::sandbox::Sandbox;
 use super::supervisor::{self, TokenEvent};
-use super::wire::{Answer, Call, Ready};
+use super::wire::{Answer, Call, Purpose, Ready};
 use crate::keystore::pkcs11::TokenConfig;
 use crate::keystore::{
-    ErrorClass, KeystoreError, Operation, OtpMac, SealedSeed, Seed, SeedContext, StoreKeys, TokenId, VaultKey,
+    ErrorClass, KeystoreError, Operation, OtpMac, ProbeReport, SealedSeed, Seed, SeedContext, StoreKeys, TokenId,
+    VaultKey,
 };
 
 /// The workers of one token. Clones share them.
@@ -31,7 +32,6 @@ pub struct Workers(pub(super) Arc<Shared>);
 pub(super) struct Shared {
     pub(super) launcher: Launcher,
     pub(super) config: TokenConfig,
-    pub(super) worker: WorkerConfig,
     /// What the first worker found, and every later one must find.
     pub(super) token: Ready,
     pub(super) slots: Vec<Slot>,
@@ -107,10 +107,9 @@ impl Workers {
     pub async fn start(
         launcher: Launcher,
         token: &TokenConfig,
-        worker: &WorkerConfig,
         events: mpsc::UnboundedSender<TokenEvent>,
     ) -> Result<Self, KeystoreError> {
-        Self::begin(launcher, token, worker, false, events).await
+        Self::begin(launcher, token, Purpose::Serve, events).await
     }
 
     /// Starts one worker, for a command that ends soon. With `provision` it first makes the token's own keys, unless they
@@ -118,25 +117,22 @@ impl Workers {
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub async fn start_one(
-        launcher: Launcher,
-        token: &TokenConfig,
-        worker: &WorkerConfig,
-        provision: bool,
-    ) -> Result<Self, KeystoreError> {
+    pub async fn start_one(launcher: Launcher, token: &TokenConfig, provision: bool) -> Result<Self, KeystoreError> {
         let (events, _) = mpsc::unbounded_channel();
-        Self::begin(launcher, token, &WorkerConfig { workers: 1, ..worker.clone() }, provision, events).await
+        let mut token = token.clone();
+        token.profile.workers = 1;
+        let purpose = if provision { Purpose::Provision } else { Purpose::Serve };
+        Self::begin(launcher, &token, purpose, events).await
     }
 
     async fn begin(
         launcher: Launcher,
         config: &TokenConfig,
-        worker: &WorkerConfig,
-        provision: bool,
+        purpose: Purpose,
         events: mpsc::UnboundedSender<TokenEvent>,
     ) -> Result<Self, KeystoreError> {
-        let (link, process) = Link::open(&launcher, config, worker, provision).await?;
-        let count = worker.workers.max(1);
+        let (link, process) = Link::open(&launcher, config, purpose).await?;
+        let count = usize::from(config.profile.workers.max(1));
         let now = Instant::now();
         let slot = |_| Slot {
             link: RwLock::default(),
@@ -146,7 +142,6 @@ impl Workers {
         let shared = Arc::new(Shared {
             launcher,
             config: config.clone(),
-            worker: worker.clone(),
             token: link.ready().clone(),
             slots: (0..count).map(slot).collect(),
             events,
@@ -159,6 +154,14 @@ impl Workers {
             supervisor::start(&shared, index).await;
         }
         Ok(Self(shared))
+    }
+
+    /// Probes a token in a worker of its own. It may have no keys yet.
+    ///
+    /// # Errors
+    /// The token's, if it cannot be probed at all. What failed stands in the report.
+    pub async fn probe_token(launcher: &Launcher, token: &TokenConfig) -> Result<ProbeReport, KeystoreError> {
+        Link::probe(launcher, token).await
     }
 
     /// Ends the workers after what they are doing.
@@ -330,13 +333,24 @@ impl Workers {
         self.ask(Call::Health).await.map(drop)
     }
 
+    /// Probes the token that serves: [`crate::keystore::Keystore::probe`].
+    ///
+    /// # Errors
+    /// The token's.
+    pub async fn probe(&self) -> Result<ProbeReport, KeystoreError> {
+        match self.ask_within(OPEN_DEADLINE, Call::Probe).await? {
+            Answer::Probed(report) => Ok(report),
+            _ => Err(unexpected(Operation::Probe)),
+        }
+    }
+
     async fn ask(&self, call: Call) -> Result<Answer, KeystoreError> {
-        self.ask_within(self.0.worker.call_deadline(), call).await
+        self.ask_within(call_deadline(&self.0.config), call).await
     }
 
     /// As [`Self::ask`], for what takes a busy disk or a slow token longer.
     async fn ask_for_key(&self, call: Call) -> Result<Answer, KeystoreError> {
-        self.ask_within(self.0.worker.key_deadline(), call).await
+        self.ask_within(key_deadline(&self.0.config), call).await
     }
 
     pub(super) async fn ask_within(&self, deadline: Duration, call: Call) -> Result<Answer, KeystoreError> {

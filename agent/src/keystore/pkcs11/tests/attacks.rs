@@ -1,6 +1,8 @@
 //! What somebody with the PIN and the module can do to a seed: nothing that reveals it. The negative control is the same
 //! key without its unwrap template: every attack on the seed succeeds there, so these tests can fail.
 
+use std::sync::LazyLock;
+
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
@@ -10,10 +12,13 @@ use strongroom_proto::words::Scheme;
 
 use super::context;
 use crate::keystore::fixture::token_test;
+use crate::keystore::pkcs11::profile::{KeyTraits, TokenProfile};
+use crate::keystore::pkcs11::template::Life;
 use crate::keystore::pkcs11::{Pkcs11Keystore, template};
 use crate::keystore::{Keystore, Seed};
 
 const SECRET: &[u8] = b"recognisable-seed-7q";
+static TRAITS: LazyLock<KeyTraits> = LazyLock::new(|| TokenProfile::default().keys);
 const KEY_WRAP: Mechanism<'static> = Mechanism::AesKeyWrap;
 
 /// The attacker's logged-in read-write session: the login is the process's.
@@ -103,11 +108,11 @@ token_test! {
         if let Ok(seed) = session.unwrap_key(&KEY_WRAP, vault_key, &sealed.blob, &aes) {
             assert!(session.encrypt(&Mechanism::AesEcb, seed, &[0; 16]).is_err());
             assert!(session.decrypt(&Mechanism::AesEcb, seed, &[0; 16]).is_err());
-            let import = session.create_object(&template::imported_block(&[1; 64])).unwrap();
+            let import = session.create_object(&template::imported_block(&TRAITS, &[1; 64])).unwrap();
             assert!(session.wrap_key(&KEY_WRAP, seed, import).is_err());
         }
         // The one way that is left gives a key that signs, and nothing else.
-        let seed = session.unwrap_key(&KEY_WRAP, vault_key, &sealed.blob, &template::unwrapped_seed()).unwrap();
+        let seed = session.unwrap_key(&KEY_WRAP, vault_key, &sealed.blob, &template::unwrapped_seed(&TRAITS)).unwrap();
         assert!(read(&session, seed).is_none_or(|value| value.is_empty()));
         assert_eq!(value(session.wrap_key(&KEY_WRAP, vault_key, seed).unwrap_err()), RvError::KeyUnextractable);
         for change in [Attribute::Extractable(true), Attribute::Sensitive(false)] {
@@ -152,15 +157,15 @@ token_test! {
             }
             assert!(session.copy_object(vault_key, &[]).is_err());
             // Wrapping under a mechanism whose blobs could be opened or forged otherwise.
-            let import = session.create_object(&template::imported_block(&[1; 64])).unwrap();
+            let import = session.create_object(&template::imported_block(&TRAITS, &[1; 64])).unwrap();
             for mechanism in [Mechanism::AesKeyWrapPad, Mechanism::AesCbcPad([0; 16])] {
                 assert!(session.wrap_key(&mechanism, vault_key, import).is_err(), "{mechanism:?}");
             }
             // Carrying the vault key away under a key of one's own, or another mechanism.
-            let own = session.generate_key(&Mechanism::AesKeyGen, &template::weak_resident_vault_key("own")).unwrap();
+            let own = session.generate_key(&Mechanism::AesKeyGen, &template::weak_resident_vault_key(Life::Token, "own")).unwrap();
             for mechanism in [KEY_WRAP, Mechanism::AesKeyWrapPad, Mechanism::AesCbcPad([0; 16])] {
                 assert!(session.wrap_key(&mechanism, own, vault_key).is_err(), "{mechanism:?}");
-                assert!(session.unwrap_key(&Mechanism::AesKeyWrapPad, vault_key, &sealed.blob, &template::unwrapped(true, false)).is_err());
+                assert!(session.unwrap_key(&Mechanism::AesKeyWrapPad, vault_key, &sealed.blob, &template::unwrapped(&TRAITS, true, false)).is_err());
             }
             session.destroy_object(own).unwrap();
             // Under `derived` the key MACs with SHA-256 only: no OTPs of its own.
@@ -179,7 +184,7 @@ token_test! {
         assert!(read(&session, identity).is_none_or(|value| value.is_empty()));
         assert!(session.update_attributes(identity, &[Attribute::Extractable(true)]).is_err());
         assert!(session.copy_object(identity, &[]).is_err());
-        let own = session.generate_key(&Mechanism::AesKeyGen, &template::weak_resident_vault_key("own")).unwrap();
+        let own = session.generate_key(&Mechanism::AesKeyGen, &template::weak_resident_vault_key(Life::Token, "own")).unwrap();
         assert!(session.wrap_key(&Mechanism::AesKeyWrapPad, own, identity).is_err());
     }
 }
@@ -188,9 +193,9 @@ token_test! {
     fn control_without_the_unwrap_template_the_same_attacks_read_the_seed(token) {
         let keystore = token.keystore();
         let session = attacker(&keystore);
-        let weak = session.generate_key(&Mechanism::AesKeyGen, &template::weak_resident_vault_key("weak")).unwrap();
+        let weak = session.generate_key(&Mechanism::AesKeyGen, &template::weak_resident_vault_key(Life::Token, "weak")).unwrap();
         let block = Seed::new(SECRET.to_vec()).unwrap().block(strongroom_proto::words::Algorithm::Sha1).to_vec();
-        let import = session.create_object(&template::imported_block(&block)).unwrap();
+        let import = session.create_object(&template::imported_block(&TRAITS, &block)).unwrap();
         let blob = session.wrap_key(&KEY_WRAP, weak, import).unwrap();
         let readable = wishes().into_iter().filter(|wish| {
             unwrap_with(&session, weak, &blob, wish)

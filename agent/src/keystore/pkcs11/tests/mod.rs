@@ -2,6 +2,8 @@
 
 mod attacks;
 mod faults;
+mod probe;
+mod scale;
 mod sealing;
 mod vectors;
 

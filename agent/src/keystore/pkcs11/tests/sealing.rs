@@ -7,7 +7,7 @@ use strongroom_proto::words::{Algorithm, OtpKind, Scheme};
 
 use super::context;
 use crate::keystore::fixture::token_test;
-use crate::keystore::pkcs11::{Pkcs11Keystore, TokenConfig, derived};
+use crate::keystore::pkcs11::{Pkcs11Keystore, TokenConfig, TokenSelector, derived};
 use crate::keystore::{ErrorClass, Keystore, Operation, SealedSeed, Seed, SeedContext, StoreKeys, TokenId, VaultKey};
 
 fn seed() -> Seed {
@@ -294,7 +294,7 @@ token_test! {
         drop(keystore);
         let twice = Pkcs11Keystore::provision(&token.config(), &token.pin()).unwrap_err();
         assert_eq!(twice.class(), ErrorClass::Usage, "{twice}");
-        let unknown = TokenConfig { label: "nobody".into(), ..token.config() };
+        let unknown = TokenConfig { selector: TokenSelector::labelled("nobody"), ..token.config() };
         assert_eq!(Pkcs11Keystore::open(&unknown, &token.pin()).err().unwrap().class(), ErrorClass::Usage);
         let no_module = TokenConfig { module: "/nonexistent.so".into(), ..token.config() };
         assert_eq!(Pkcs11Keystore::open(&no_module, &token.pin()).err().unwrap().class(), ErrorClass::Usage);
