@@ -69,6 +69,8 @@ fn run(command: &mut Command) {
     let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     assert!(output.status.success(), "{text}");
     assert!(!text.contains("running 0 tests"), "the test's name is wrong: {command:?}");
+    // A measurement's figures, for who asks with --nocapture.
+    println!("{text}");
 }
 
 /// Declares a test that runs with a fresh token of its own.
