@@ -103,7 +103,7 @@ impl fmt::Display for ProbeReport {
                 Outcome::Skipped => "skipped",
             };
             let scheme = row.scheme.map_or("", |scheme| scheme.as_str());
-            writeln!(formatter, "{outcome} {scheme:<8} {:<52} {}", row.check, row.code)?;
+            writeln!(formatter, "{outcome} {scheme:<8} {:<60} {}", row.check, row.code)?;
         }
         writeln!(formatter, "{}", self.summary())
     }

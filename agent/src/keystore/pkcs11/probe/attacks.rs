@@ -47,7 +47,7 @@ pub(super) fn on_resident_seed(bench: &mut Bench<'_>, key: KeyHandle, vault_key:
         bench.refused(check, session.decrypt(&mechanism, vault_key, blob.get(..64).unwrap_or(&blob)));
     }
     bench.refused(
-        "a seed cannot be wrapped with another mechanism",
+        "a sealed seed cannot be unwrapped by another mechanism",
         session.unwrap_key(
             &Mechanism::AesKeyWrapPad,
             vault_key,

@@ -1,5 +1,8 @@
-//! How start and releases grow with the number of vaults. Run with
-//! `cargo test --release -p strongroom-agent -- --ignored --nocapture a_thousand_vaults`.
+//! What the probe costs a start, and how starts and releases grow with the number of vaults. Run with
+//! `cargo test -p strongroom-agent --lib -- --ignored --nocapture tests::scale`.
+//!
+//! On two busy cores with SoftHSM 2.6.1 in memory, unoptimised: a start takes 11 ms, of which the probe 6 ms; with 1,000 vaults
+//! 0.6 s. A release takes 0.2 ms with 10 vaults and with 1,000. The whole probe takes 50 ms, with 1,000 vaults 1.3 s.
 
 use std::time::{Duration, Instant};
 
