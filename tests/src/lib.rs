@@ -6,6 +6,8 @@ pub mod bench;
 pub mod big_digits;
 pub mod clients;
 pub mod disk;
+pub mod faulty_module;
+pub mod fresh_token;
 pub mod organisation;
 pub mod people;
 pub mod pty;

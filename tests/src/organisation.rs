@@ -28,6 +28,8 @@ pub struct Setup {
     pub recovery_recipients: Vec<String>,
     /// Where the data folder is, if not in the private folder.
     pub data_dir: Option<PathBuf>,
+    /// The PKCS#11 module, if not SoftHSM's own: one that fails on command.
+    pub module: Option<PathBuf>,
     /// Further environment of the agent.
     pub environment: Vec<(OsString, OsString)>,
 }
@@ -114,7 +116,7 @@ impl Organisation {
             data_dir.display(),
             socket.display(),
             root.path().join("pin").display(),
-            tools::softhsm_module().display(),
+            setup.module.clone().unwrap_or_else(tools::softhsm_module).display(),
             tokens.display(),
         );
         tools::write_private(&config, &text);
