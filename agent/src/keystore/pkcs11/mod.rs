@@ -96,6 +96,8 @@ impl Pkcs11Keystore {
         let identity = keys::identity_point(&connection, operation)?;
         keys::check_identity(&mut connection, &identity, operation)?;
         let canary = keys::canary(&mut connection, operation)?;
+        // Everything is measured against it from now on.
+        keys::check_canary(&mut connection, &canary, operation)?;
         let binder = keys::binder(&mut connection, operation)?;
         Ok(Self {
             config: config.clone(),
@@ -149,8 +151,9 @@ impl Pkcs11Keystore {
             ErrorClass::Handle => live.connection.enumerate(operation),
             ErrorClass::Login if *pin_refused => return Err(refused_before(operation)),
             ErrorClass::Login => live.connection.renew_login(pin, operation),
-            // "No objects" is also what a token says whose files are gone.
-            ErrorClass::KeyMissing => {
+            // "No objects" is also what a token says whose files are gone, and "corrupt" what one seems to find that computes
+            // wrong.
+            ErrorClass::KeyMissing | ErrorClass::Data => {
                 keys::settle_by_canary(&mut live.connection, canary, operation)?;
                 return Err(error);
             }
@@ -188,7 +191,7 @@ impl Keystore for Pkcs11Keystore {
 
     fn seal(&self, key: &VaultKey, context: &SeedContext, seed: &Seed) -> Result<SealedSeed, KeystoreError> {
         let block = seed.block(context.algorithm);
-        self.with(Operation::Seal, |live, _| sealing::seal(live, &self.token, key, context, &block))
+        self.with(Operation::Seal, |live, scratch| sealing::seal(live, scratch, &self.token, key, context, &block))
     }
 
     fn otp_mac(
@@ -209,7 +212,7 @@ impl Keystore for Pkcs11Keystore {
 
     fn sign(&self, digest: &[u8; 32]) -> Result<[u8; 64], KeystoreError> {
         let operation = Operation::Sign;
-        self.with(operation, |live, _| keys::sign(&mut live.connection, digest, operation))
+        self.with(operation, |live, _| keys::sign_checked(&mut live.connection, &self.identity, digest, operation))
     }
 
     fn seal_store_keys(&self, store: OrgId, keys: &StoreKeys) -> Result<Vec<u8>, KeystoreError> {

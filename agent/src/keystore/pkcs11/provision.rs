@@ -74,6 +74,10 @@ pub(super) fn create_vault_key(
             return Err(KeystoreError::Budget { operation, budget });
         }
     }
+    // "No objects" may be a lie: only of a search that finds the store key is it believed.
+    if connection.find(STORE_KEYS, operation)?.is_empty() {
+        return Err(KeystoreError::Device { operation, code: "its keys are gone".into() });
+    }
     refuse_existing(connection, &label, operation)?;
     // A token whose files are gone still makes keys: only one that can use its own may.
     keys::canary(connection, operation)?;
@@ -94,8 +98,10 @@ pub(super) fn create_vault_key(
         return Err(KeystoreError::NotHardened { operation, label });
     }
     let kcv = keys::kcv(connection, handle, scheme, operation)?;
-    connection.remember_kcv(&label, kcv);
-    Ok(VaultKey { vault, number, scheme, label, kcv })
+    let key = VaultKey { vault, number, scheme, label, kcv };
+    // Asked again: under a key-check value that was computed wrong the key would never be believed.
+    keys::verified_anew(connection, &key, operation)?;
+    Ok(key)
 }
 
 /// Destroys a vault key whose key-check value was just verified.

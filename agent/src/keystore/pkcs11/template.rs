@@ -114,7 +114,7 @@ pub(super) fn imported_block(block: &[u8]) -> Vec<Attribute> {
     ]
 }
 
-/// A seed for the time of one HMAC. It must name exactly what the unwrap template names. VALUE_LEN is absent because
+/// A seed for the time of one HMAC and its confirmation. It must name exactly what the unwrap template names. VALUE_LEN is absent because
 /// SoftHSM refuses it here.
 pub(super) fn unwrapped_seed() -> [Attribute; 14] {
     unwrapped(false, true)
@@ -131,7 +131,7 @@ pub(super) fn unwrapped(extractable: bool, sensitive: bool) -> [Attribute; 14] {
         Attribute::Extractable(extractable),
         Attribute::Derive(false),
         Attribute::Sign(true),
-        Attribute::Verify(false),
+        Attribute::Verify(true),
         Attribute::Encrypt(false),
         Attribute::Decrypt(false),
         Attribute::Wrap(false),
