@@ -375,6 +375,19 @@ fn making_a_key_leaves_nothing_behind_unless_it_succeeds() {
                 }
             }
         }
+        // A session that ends after the key was made: it is made once more, and one stays.
+        let mut made = files(&token.tokens()) - before;
+        for after in 0..6 {
+            house.module.fault(&[&format!("C_SignInit 0xb3 after={after} times=1")]);
+            let (seen, calls) = house.module.during(|| house.ask(Asked::Create(Derived)));
+            assert_eq!(seen, Ok(()), "after {after}");
+            assert!((1..=2).contains(&calls.keys_asked_for()), "after {after}");
+            house.module.lift();
+            house.recover();
+            made += 2;
+            assert_eq!(files(&token.tokens()), before + made, "after {after}: one key with its lock file");
+        }
+        let before = before + made;
         // SoftHSM's race with a search: the key is made anew, and what the first attempt left is destroyed.
         for (place, rule) in ["C_GenerateKey 0x5 times=1", "C_GenerateKey lose=0x5 times=1"].into_iter().enumerate() {
             house.module.fault(&[rule]);

@@ -94,11 +94,12 @@ impl Pkcs11Keystore {
         let (slot, token) = module.slot(config, operation)?;
         let mut connection = Connection::open(module, slot, pin, operation)?;
         let identity = keys::identity_point(&connection, operation)?;
-        keys::check_identity(&mut connection, &identity, operation)?;
         let canary = keys::canary(&mut connection, operation)?;
         // Everything is measured against it from now on.
         keys::check_canary(&mut connection, &canary, operation)?;
         let binder = keys::binder(&mut connection, operation)?;
+        // Last, because only a signature shows a token that computes wrong from some call on.
+        keys::check_identity(&mut connection, &identity, operation)?;
         Ok(Self {
             config: config.clone(),
             token,
@@ -175,8 +176,10 @@ impl Keystore for Pkcs11Keystore {
     }
 
     fn create_vault_key(&self, vault: VaultId, number: u32, scheme: Scheme) -> Result<VaultKey, KeystoreError> {
-        self.with(Operation::CreateVaultKey, |live, _| {
-            provision::create_vault_key(&mut live.connection, &self.config, vault, number, scheme)
+        let operation = Operation::CreateVaultKey;
+        let canary = self.lock(operation)?.canary.clone();
+        self.with(operation, |live, _| {
+            provision::create_vault_key(&mut live.connection, &self.config, &canary, vault, number, scheme)
         })
     }
 
@@ -268,8 +271,8 @@ impl Pkcs11Keystore {
         }
         let mut connection = Connection::open(module, slot, &state.pin, operation)?;
         keys::settle_by_canary(&mut connection, &state.canary, operation)?;
-        keys::check_identity(&mut connection, &self.identity, operation)?;
         let binder = keys::binder(&mut connection, operation)?;
+        keys::check_identity(&mut connection, &self.identity, operation)?;
         Ok(Live { binder, connection })
     }
 }

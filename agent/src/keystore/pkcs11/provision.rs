@@ -61,6 +61,7 @@ fn generate_own_keys(session: &Session, operation: Operation) -> Result<(), Keys
 pub(super) fn create_vault_key(
     connection: &mut Connection,
     config: &TokenConfig,
+    canary: &[u8],
     vault: VaultId,
     number: u32,
     scheme: Scheme,
@@ -89,6 +90,25 @@ pub(super) fn create_vault_key(
     let made = generate(&session, &mechanism, &template, operation);
     close(session);
     made?;
+    let proved = prove(connection, config, canary, vault, number, scheme);
+    if proved.is_err() {
+        // Nothing was sealed under it, and a second attempt must find its label free.
+        discard(connection, &label, operation);
+    }
+    proved
+}
+
+/// Checks a key that was just made, and that the token is still the right one and computes as it always did.
+fn prove(
+    connection: &mut Connection,
+    config: &TokenConfig,
+    canary: &[u8],
+    vault: VaultId,
+    number: u32,
+    scheme: Scheme,
+) -> Result<VaultKey, KeystoreError> {
+    let operation = Operation::CreateVaultKey;
+    let label = label::vault_key(vault, number);
     make_durable(config, operation)?;
     // Read back by a look-up of its own: what counts is what the token will find tomorrow.
     let handle = connection.key(&label, operation)?;
@@ -101,7 +121,19 @@ pub(super) fn create_vault_key(
     let key = VaultKey { vault, number, scheme, label, kcv };
     // Asked again: under a key-check value that was computed wrong the key would never be believed.
     keys::verified_anew(connection, &key, operation)?;
+    keys::check_canary(connection, canary, operation)?;
     Ok(key)
+}
+
+/// Destroys what bears a label that was free before, as far as the token lets it.
+fn discard(connection: &mut Connection, label: &str, operation: Operation) {
+    let found = connection.find(label, operation).unwrap_or_default();
+    for object in found {
+        if let Err(error) = destroy(connection, object, label, operation) {
+            tracing::warn!(cause = %error, label, "a key that nothing uses was left in the token");
+        }
+    }
+    connection.forget(label);
 }
 
 /// Destroys a vault key whose key-check value was just verified.

@@ -54,6 +54,11 @@ pub(super) fn seal(
         KeystoreError::Corrupt { .. } => broken(),
         other => other,
     })?;
+    // The key is verified once more as well: a token that computes wrong from some call on opens what it sealed.
+    keys::verified_anew(&mut live.connection, key, operation).map_err(|error| match error {
+        KeystoreError::KeyMismatch { .. } => broken(),
+        other => other,
+    })?;
     let expected = derived::mac(context.algorithm, block, 0);
     if expected.is_some_and(|expected| expected.expose() == check.expose()) { Ok(sealed) } else { Err(broken()) }
 }
