@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use strongroom_agent::keystore::pkcs11::BUILT_IN;
 use strongroom_proto::client::Client;
 use strongroom_proto::ids::{IdentityId, Slug};
 use strongroom_proto::method::account::{ImportBegin, ImportCommit, ImportRows, Row};
@@ -30,6 +31,8 @@ pub struct Setup {
     pub recovery_recipients: Vec<String>,
     /// Where the data folder is, if not in the private folder.
     pub data_dir: Option<PathBuf>,
+    /// The PKCS#11 module, if not SoftHSM's own: one that fails on command.
+    pub module: Option<PathBuf>,
     /// Further environment of the agent.
     pub environment: Vec<(OsString, OsString)>,
     /// The kind of token, if not the one that the suite runs on.
@@ -110,10 +113,14 @@ impl Organisation {
             socket.display(),
             root.path().join("pin").display(),
             if token.unwraps() { scheme() } else { Scheme::Derived },
-            token.module.display(),
+            setup.module.as_ref().unwrap_or(&token.module).display(),
             token.label,
         );
-        // The profile's name goes here: token.kind.profile().
+        let profile = setup.module.as_ref().map_or_else(
+            || token.kind.profile(),
+            |module| profile_for(module, &token.kind.profile(), root.path()).display().to_string(),
+        );
+        let _ = writeln!(text, "profile = \"{profile}\"");
         if let Some(storage) = &token.storage {
             let _ = writeln!(text, "storage = \"{}\"", storage.display());
         }
@@ -194,6 +201,15 @@ impl Organisation {
         };
         admin.call(&enrol).await.unwrap_or_else(|error| panic!("enrol {}: {error}", person.slug)).id
     }
+}
+
+/// A profile that lets a worker write beside a module of the test's own, where that one keeps its log.
+fn profile_for(module: &Path, base: &str, root: &Path) -> PathBuf {
+    let (_, text) = *BUILT_IN.iter().find(|(name, _)| *name == base).expect("a built-in profile");
+    let folder = module.parent().expect("a module lies in a folder").display();
+    let path = root.join("profile.toml");
+    tools::write_private(&path, &text.replace("\nwrite = [", &format!("\nwrite = [\"{folder}\", ")));
+    path
 }
 
 /// A slug that is known to be one.

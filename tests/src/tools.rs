@@ -54,6 +54,18 @@ pub fn output(command: &mut Command) -> Output {
         .unwrap_or_else(|error| panic!("{command:?}: {error} (tests/run.sh installs it)"))
 }
 
+/// The PKCS#11 module that fails on command. Cargo builds it with the tests, which depend on it.
+///
+/// # Panics
+/// If it is not there.
+#[must_use]
+pub fn shim_module() -> PathBuf {
+    let name = "libstrongroom_pkcs11_shim.so";
+    let candidates = [target_dir().join("deps").join(name), target_dir().join(name)];
+    let found = candidates.iter().find(|path| path.exists());
+    found.cloned().unwrap_or_else(|| panic!("{name} is missing: run `cargo build -p strongroom-pkcs11-shim`"))
+}
+
 /// The code of a seed as `oathtool` computes it. `algorithm` is `sha1`, `sha256` or `sha512`.
 #[must_use]
 pub fn oathtool(seed_base32: &str, algorithm: &str, digits: u8, unix_s: i64) -> String {

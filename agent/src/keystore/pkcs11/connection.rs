@@ -16,8 +16,8 @@ use cryptoki::slot::Slot;
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
-use super::fault::At;
-use super::label::{self, IDENTITY, PREFIX, PROBE};
+use super::fault::{At, at_login};
+use super::label::{self, IDENTITY, PREFIX, PROBE, STORE_KEYS};
 use super::profile::{Counted, KeyTraits};
 use super::{TokenConfig, template, token_file};
 use crate::keystore::{KeystoreError, Operation, TokenId};
@@ -56,7 +56,16 @@ impl Module {
             reason: format!("the token's files cannot be kept safe: {error}"),
         })?;
         let context = Pkcs11::new(&config.module).map_err(|error| unusable(error.to_string()))?;
-        match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+        let initialise = || context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK));
+        let initialised = match initialise() {
+            // A keystore that reopens was the only one of its process, so this is its own earlier life, whose C_Finalize
+            // failed.
+            Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) if operation == Operation::Reopen => {
+                context.clone().finalize().and_then(|()| initialise())
+            }
+            other => other,
+        };
+        match initialised {
             Ok(()) => Ok(Self(context)),
             Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {
                 Err(unusable("this process uses it already".into()))
@@ -123,7 +132,7 @@ fn present_pin(session: &Session, pin: &SecretString, operation: Operation) -> R
     PINS_PRESENTED.fetch_add(1, Ordering::Relaxed);
     match session.login(UserType::User, Some(pin)) {
         Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
-        Err(error) => Err(error).at(operation),
+        Err(error) => Err(at_login(operation, &error)),
     }
 }
 

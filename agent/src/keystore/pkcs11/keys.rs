@@ -1,6 +1,8 @@
 //! Using a key only after it was seen to be the right one.
 
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
+use p256::ecdsa::{Signature, VerifyingKey};
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use sha2::{Digest, Sha256};
 use strongroom_proto::words::Scheme;
@@ -64,6 +66,22 @@ pub(super) fn canary(connection: &mut Connection, operation: Operation) -> Resul
     connection.hmac(store_key, b"strongroom/canary/v1", operation)
 }
 
+/// Computes a MAC twice. For what is kept, or seals what is kept: a token that computed it wrong once would do harm for as
+/// long as it is remembered.
+pub(super) fn steady_hmac(
+    connection: &Connection,
+    key: KeyHandle,
+    message: &[u8],
+    operation: Operation,
+) -> Result<Zeroizing<Vec<u8>>, KeystoreError> {
+    let mac = connection.hmac(key, message, operation)?;
+    if mac == connection.hmac(key, message, operation)? {
+        Ok(mac)
+    } else {
+        Err(KeystoreError::Device { operation, code: "two MACs of the same text differ".into() })
+    }
+}
+
 /// The health check: the token still makes the same of the fixed text.
 pub(super) fn check_canary(
     connection: &mut Connection,
@@ -94,7 +112,7 @@ pub(super) fn settle_by_canary(
 
 pub(super) fn binder(connection: &mut Connection, operation: Operation) -> Result<Binder, KeystoreError> {
     let store_key = connection.key(STORE_KEYS, operation)?;
-    let mac = connection.hmac(store_key, Binder::LABEL, operation)?;
+    let mac = steady_hmac(connection, store_key, Binder::LABEL, operation)?;
     let root = mac.first_chunk().copied().map(Zeroizing::new);
     root.map(Binder::new).ok_or_else(|| KeystoreError::Device { operation, code: "a MAC of the wrong length".into() })
 }
@@ -141,11 +159,21 @@ pub(super) fn check_identity(
         .map_err(|_| KeystoreError::KeyMismatch { operation, label: IDENTITY.into() })
 }
 
-pub(super) fn sign(
+/// Signs a digest, and gives the signature only if the public key confirms it.
+pub(super) fn sign_checked(
     connection: &mut Connection,
+    point: &[u8; 65],
     digest: &[u8; 32],
     operation: Operation,
 ) -> Result<[u8; 64], KeystoreError> {
+    let signature = sign(connection, digest, operation)?;
+    let holds = VerifyingKey::from_sec1_bytes(point)
+        .and_then(|key| key.verify_prehash(digest, &Signature::from_slice(&signature)?));
+    holds.map_err(|_| KeystoreError::Device { operation, code: "a signature that does not hold".into() })?;
+    Ok(signature)
+}
+
+fn sign(connection: &mut Connection, digest: &[u8; 32], operation: Operation) -> Result<[u8; 64], KeystoreError> {
     let key = connection.key(IDENTITY, operation)?;
     let object = connection.object(key, operation)?;
     let signature = connection.session().sign(&IDENTITY_MECHANISM, object, digest).at(operation)?;

@@ -32,7 +32,7 @@ use strongroom_proto::words::Scheme;
 use zeroize::Zeroizing;
 
 use self::connection::{Connection, Module};
-pub use self::profile::TokenProfile;
+pub use self::profile::{BUILT_IN, TokenProfile};
 use self::resident::Binder;
 pub use self::selector::TokenSelector;
 use super::secret::Scratch;
@@ -114,9 +114,12 @@ impl Pkcs11Keystore {
         // Before any key of ours is used: would the token keep a seed?
         probe::at_start(&mut connection, &config.profile, operation)?;
         let identity = keys::identity_point(&connection, operation)?;
-        keys::check_identity(&mut connection, &identity, operation)?;
         let canary = keys::canary(&mut connection, operation)?;
+        // Everything is measured against it from now on.
+        keys::check_canary(&mut connection, &canary, operation)?;
         let binder = keys::binder(&mut connection, operation)?;
+        // Last, because only a signature shows a token that computes wrong from some call on.
+        keys::check_identity(&mut connection, &identity, operation)?;
         Ok(Self {
             config: config.clone(),
             token,
@@ -186,8 +189,9 @@ impl Pkcs11Keystore {
             ErrorClass::Handle => live.connection.enumerate(operation),
             ErrorClass::Login if *pin_refused => return Err(refused_before(operation)),
             ErrorClass::Login => live.connection.renew_login(pin, operation),
-            // "No objects" is also what a token says whose files are gone.
-            ErrorClass::KeyMissing => {
+            // "No objects" is also what a token says whose files are gone, and "corrupt" what one seems to find that computes
+            // wrong.
+            ErrorClass::KeyMissing | ErrorClass::Data => {
                 keys::settle_by_canary(&mut live.connection, canary, operation)?;
                 return Err(error);
             }
@@ -209,8 +213,10 @@ impl Keystore for Pkcs11Keystore {
     }
 
     fn create_vault_key(&self, vault: VaultId, number: u32, scheme: Scheme) -> Result<VaultKey, KeystoreError> {
-        self.with(Operation::CreateVaultKey, |live, _| {
-            provision::create_vault_key(&mut live.connection, &self.config, vault, number, scheme)
+        let operation = Operation::CreateVaultKey;
+        let canary = self.lock(operation)?.canary.clone();
+        self.with(operation, |live, _| {
+            provision::create_vault_key(&mut live.connection, &self.config, &canary, vault, number, scheme)
         })
     }
 
@@ -225,7 +231,7 @@ impl Keystore for Pkcs11Keystore {
 
     fn seal(&self, key: &VaultKey, context: &SeedContext, seed: &Seed) -> Result<SealedSeed, KeystoreError> {
         let block = seed.block(context.algorithm);
-        self.with(Operation::Seal, |live, _| sealing::seal(live, &self.token, key, context, &block))
+        self.with(Operation::Seal, |live, scratch| sealing::seal(live, scratch, &self.token, key, context, &block))
     }
 
     fn otp_mac(
@@ -246,7 +252,7 @@ impl Keystore for Pkcs11Keystore {
 
     fn sign(&self, digest: &[u8; 32]) -> Result<[u8; 64], KeystoreError> {
         let operation = Operation::Sign;
-        self.with(operation, |live, _| keys::sign(&mut live.connection, digest, operation))
+        self.with(operation, |live, _| keys::sign_checked(&mut live.connection, &self.identity, digest, operation))
     }
 
     fn seal_store_keys(&self, store: OrgId, keys: &StoreKeys) -> Result<Vec<u8>, KeystoreError> {

@@ -78,6 +78,7 @@ fn generate_own_keys(connection: &Connection, session: &Session, operation: Oper
 pub(super) fn create_vault_key(
     connection: &mut Connection,
     config: &TokenConfig,
+    canary: &[u8],
     vault: VaultId,
     number: u32,
     scheme: Scheme,
@@ -94,24 +95,47 @@ pub(super) fn create_vault_key(
             return Err(KeystoreError::Budget { operation, budget });
         }
     }
+    // "No objects" may be a lie: only of a search that finds the store key is it believed.
+    if connection.find(STORE_KEYS, operation)?.is_empty() {
+        return Err(KeystoreError::Device { operation, code: "its keys are gone".into() });
+    }
     refuse_existing(connection, &label, operation)?;
     // A token whose files are gone still makes keys: only one that can use its own may.
     keys::canary(connection, operation)?;
     if config.profile.keys.provisioned {
         claim_spare(connection, &label, operation)?;
-    } else {
-        check_objects(connection, config, 1, operation)?;
-        let id = connection.free_id(&label, operation)?;
-        let (traits, life) = (connection.traits(), Life::Token);
-        let (mechanism, template) = match scheme {
-            Scheme::Resident => (Mechanism::AesKeyGen, template::resident_vault_key(traits, life, &label, id)),
-            Scheme::Derived => (Mechanism::GenericSecretKeyGen, template::hmac_key(traits, life, &label, id)),
-        };
-        let session = connection.management_session(operation)?;
-        let made = generate(&session, &mechanism, &template, operation);
-        close(session);
-        made?;
+        return prove(connection, config, canary, vault, number, scheme);
     }
+    check_objects(connection, config, 1, operation)?;
+    let id = connection.free_id(&label, operation)?;
+    let (traits, life) = (connection.traits(), Life::Token);
+    let (mechanism, template) = match scheme {
+        Scheme::Resident => (Mechanism::AesKeyGen, template::resident_vault_key(traits, life, &label, id)),
+        Scheme::Derived => (Mechanism::GenericSecretKeyGen, template::hmac_key(traits, life, &label, id)),
+    };
+    let session = connection.management_session(operation)?;
+    let made = generate(&session, &mechanism, &template, operation);
+    close(session);
+    made?;
+    let proved = prove(connection, config, canary, vault, number, scheme);
+    if proved.is_err() {
+        // Nothing was sealed under it, and a second attempt must find its label free.
+        discard(connection, &label, operation);
+    }
+    proved
+}
+
+/// Checks a key that was just made, and that the token is still the right one and computes as it always did.
+fn prove(
+    connection: &mut Connection,
+    config: &TokenConfig,
+    canary: &[u8],
+    vault: VaultId,
+    number: u32,
+    scheme: Scheme,
+) -> Result<VaultKey, KeystoreError> {
+    let operation = Operation::CreateVaultKey;
+    let label = label::vault_key(vault, number);
     make_durable(config, operation)?;
     // Read back by a look-up of its own: what counts is what the token will find tomorrow.
     let handle = connection.key(&label, operation)?;
@@ -121,8 +145,22 @@ pub(super) fn create_vault_key(
         return Err(KeystoreError::NotHardened { operation, label });
     }
     let kcv = keys::kcv(connection, handle, scheme, operation)?;
-    connection.remember_kcv(&label, kcv);
-    Ok(VaultKey { vault, number, scheme, label, kcv })
+    let key = VaultKey { vault, number, scheme, label, kcv };
+    // Asked again: under a key-check value that was computed wrong the key would never be believed.
+    keys::verified_anew(connection, &key, operation)?;
+    keys::check_canary(connection, canary, operation)?;
+    Ok(key)
+}
+
+/// Destroys what bears a label that was free before, as far as the token lets it.
+fn discard(connection: &mut Connection, label: &str, operation: Operation) {
+    let found = connection.find(label, operation).unwrap_or_default();
+    for object in found {
+        if let Err(error) = destroy(connection, object, label, operation) {
+            tracing::warn!(cause = %error, label, "a key that nothing uses was left in the token");
+        }
+    }
+    connection.forget(label);
 }
 
 /// Gives a spare key the label of a vault key: on a token that makes no keys, an operator made it for this.

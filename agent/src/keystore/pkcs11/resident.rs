@@ -77,6 +77,13 @@ pub(super) fn mac(
     };
     let mac = connection.session().sign(&mechanism, seed.object, &counter.to_be_bytes()).at(operation)?;
     let mac = Zeroizing::new(mac);
+    // Nobody else can tell a wrong code from a right one: the token confirms it while it has the seed.
+    match connection.session().verify(&mechanism, seed.object, &counter.to_be_bytes(), &mac) {
+        Err(Error::Pkcs11(RvError::SignatureInvalid | RvError::SignatureLenRange, _)) => {
+            return Err(KeystoreError::Device { operation, code: "a MAC that it does not confirm".into() });
+        }
+        other => other.at(operation)?,
+    }
     OtpMac::new(algorithm, &mac)
         .map(Unwrapped::Mac)
         .ok_or_else(|| KeystoreError::Device { operation, code: "a MAC of the wrong length".into() })

@@ -9,9 +9,10 @@ use super::{Live, derived, keys};
 use crate::keystore::secret::Scratch;
 use crate::keystore::{KeystoreError, Operation, OtpMac, SealedSeed, SeedContext, TokenId, VaultKey};
 
-/// Seals a padded seed.
+/// Seals a padded seed, and opens it again before it counts as sealed.
 pub(super) fn seal(
     live: &mut Live,
+    scratch: &mut Scratch,
     token: &TokenId,
     key: &VaultKey,
     context: &SeedContext,
@@ -47,7 +48,19 @@ pub(super) fn seal(
             })?;
         }
     }
-    Ok(sealed)
+    // What does not open to the very seed would be lost, and nobody would know before the first code.
+    let broken = || KeystoreError::Device { operation, code: "a fresh seal does not open to its seed".into() };
+    let check = release(live, scratch, key, handle, context, &sealed, 0).map_err(|error| match error {
+        KeystoreError::Corrupt { .. } => broken(),
+        other => other,
+    })?;
+    // The key is verified once more as well: a token that computes wrong from some call on opens what it sealed.
+    keys::verified_anew(&mut live.connection, key, operation).map_err(|error| match error {
+        KeystoreError::KeyMismatch { .. } => broken(),
+        other => other,
+    })?;
+    let expected = derived::mac(context.algorithm, block, 0);
+    if expected.is_some_and(|expected| expected.expose() == check.expose()) { Ok(sealed) } else { Err(broken()) }
 }
 
 /// Computes the HMAC of a moving factor, after everything that can be checked without the seed was checked.
@@ -66,6 +79,18 @@ pub(super) fn otp_mac(
         return Err(KeystoreError::Corrupt { operation });
     }
     let handle = keys::verified(&mut live.connection, key, operation)?;
+    release(live, scratch, key, handle, context, sealed, counter)
+}
+
+fn release(
+    live: &mut Live,
+    scratch: &mut Scratch,
+    key: &VaultKey,
+    handle: KeyHandle,
+    context: &SeedContext,
+    sealed: &SealedSeed,
+    counter: u64,
+) -> Result<OtpMac, KeystoreError> {
     match key.scheme {
         Scheme::Resident => release_resident(live, key, handle, context, sealed, counter),
         Scheme::Derived => release_derived(live, scratch, handle, context, sealed, counter),
@@ -120,9 +145,17 @@ fn release_derived(
     }
     let seed_key = derived::seed_key(&live.connection, handle, context, &sealed.salt, operation)?;
     let associated = sealed.associated_data(context).into_bytes();
-    derived::with_opened(&seed_key, &associated, &sealed.blob, scratch, |block| {
+    let opened = derived::with_opened(&seed_key, &associated, &sealed.blob, scratch, |block| {
         derived::mac(context.algorithm, block, counter)
+    });
+    if let Some(mac) = opened.flatten() {
+        return Ok(mac);
+    }
+    // Corrupt, unless the token derived a wrong key.
+    let again = derived::seed_key(&live.connection, handle, context, &sealed.salt, operation)?;
+    Err(if again == seed_key {
+        KeystoreError::Corrupt { operation }
+    } else {
+        KeystoreError::Device { operation, code: "two MACs of the same text differ".into() }
     })
-    .flatten()
-    .ok_or(KeystoreError::Corrupt { operation })
 }

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::connection::Connection;
 use super::derived::{self, SALT_LEN};
+use super::keys;
 use super::label::STORE_KEYS;
 use crate::keystore::context::Encoding;
 use crate::keystore::secret::Scratch;
@@ -22,7 +23,7 @@ fn sealing_key(
 ) -> Result<Zeroizing<Vec<u8>>, KeystoreError> {
     let message = [b"strongroom/store-keys/v1".as_slice(), store.as_bytes(), salt].concat();
     let key = connection.key(STORE_KEYS, operation)?;
-    connection.hmac(key, &message, operation)
+    keys::steady_hmac(connection, key, &message, operation)
 }
 
 fn associated_data(store: OrgId, token: &TokenId) -> Vec<u8> {

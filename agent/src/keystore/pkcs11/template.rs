@@ -166,7 +166,7 @@ pub(super) fn imported_block(traits: &KeyTraits, block: &[u8]) -> Vec<Attribute>
     nameable(traits, template)
 }
 
-/// A seed for the time of one HMAC. It must name exactly what the unwrap template names. VALUE_LEN is absent because
+/// A seed for the time of one HMAC and its confirmation. It must name exactly what the unwrap template names. VALUE_LEN is absent because
 /// SoftHSM refuses it here.
 pub(super) fn unwrapped_seed(traits: &KeyTraits) -> Vec<Attribute> {
     unwrapped(traits, false, true)
@@ -183,7 +183,7 @@ pub(super) fn unwrapped(traits: &KeyTraits, extractable: bool, sensitive: bool) 
         Attribute::Extractable(extractable),
         Attribute::Derive(false),
         Attribute::Sign(true),
-        Attribute::Verify(false),
+        Attribute::Verify(true),
         Attribute::Encrypt(false),
         Attribute::Decrypt(false),
         Attribute::Wrap(false),
