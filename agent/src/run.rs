@@ -94,6 +94,8 @@ pub async fn run(config: &Config, stop: CancellationToken) -> anyhow::Result<()>
         default_scheme: config.default_scheme,
         token_ok: AtomicBool::new(true),
         token_trouble: Notify::new(),
+        ceremony: tokio::sync::Mutex::default(),
+        keys_in_use: tokio::sync::RwLock::default(),
     });
 
     let token = keystore.token().as_str().to_owned();

@@ -85,7 +85,11 @@ pub fn facts(state: &State, identity: IdentityId, key: &str, assurance: Assuranc
         vault: state
             .policies
             .get(&vault)
-            .map(|policy| VaultFacts { min_assurance: policy.min_assurance, frozen: policy.frozen }),
+            .map(|policy| VaultFacts {
+                min_assurance: policy.min_assurance,
+                frozen: policy.frozen,
+                destroyed: state.vaults.get(&vault).is_some_and(|vault| vault.destroyed_at.is_some()),
+            }),
         ..org
     }
 }

@@ -66,6 +66,16 @@ impl Source {
         Some(Self { context: account.seed_context(view.org_id()), account, sealed, key })
     }
 
+    /// The seal and its key as the store has them now; what was found at first, if the account has changed since.
+    fn newest_seal(&self, view: &State) -> (VaultKey, SealedSeed) {
+        let account = view.accounts.get(&self.account.id).filter(|account| account.revision == self.account.revision);
+        let found = account.and_then(|account| {
+            let sealed = &view.seeds.get(&account.id)?.sealed;
+            Some((view.vault_keys.get(&(account.vault, sealed.key_number))?.key.clone(), sealed.clone()))
+        });
+        found.unwrap_or_else(|| (self.key.clone(), self.sealed.clone()))
+    }
+
     /// Computes the code for a moving factor, sealed until its record is durable, and does what comes `next` on the
     /// token's thread: a detour over the runtime would cost as much as the token.
     async fn compute<N: Send + 'static>(
@@ -74,7 +84,10 @@ impl Source {
         moving_factor: u64,
         next: impl FnOnce() -> N + Send + 'static,
     ) -> Result<(SealedCode, N), Failure> {
-        let (key, context, sealed) = (self.key.clone(), self.context.clone(), self.sealed.clone());
+        // Waiting for a window takes its time: the key may have been replaced since.
+        let _in_use = agent.keys_in_use.read().await;
+        let (key, sealed) = self.newest_seal(&agent.store.view());
+        let context = self.context.clone();
         let (account, kind, digits) = (self.account.id, self.account.kind, self.account.digits);
         let computed = agent.token(move |keystore| {
             let mac = keystore.otp_mac(&key, &context, &sealed, moving_factor)?;

@@ -185,10 +185,12 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::sync::mpsc::{Sender, channel};
 
-    use strongroom_proto::ids::{OrgId, VaultId};
+    use strongroom_proto::ids::{AccountId, OrgId, VaultId};
     use strongroom_proto::words::Scheme;
 
     use super::*;
+    use crate::keystore::batch::{HandOver, StoredSeed};
+    use crate::recovery::RecoveryIdentity;
     use crate::keystore::{ErrorClass, OtpMac, SealedSeed, Seed, SeedContext, StoreKeys, TokenId, VaultKey};
 
     /// The lane never looks inside: a keystore whose only working call counts stands for all.
@@ -200,6 +202,11 @@ mod tests {
         fn create_vault_key(&self, _: VaultId, _: u32, _: Scheme) -> Result<VaultKey, KeystoreError> { unreachable!() }
         fn destroy_vault_key(&self, _: &VaultKey) -> Result<(), KeystoreError> { unreachable!() }
         fn check_vault_key(&self, _: &VaultKey) -> Result<(), KeystoreError> { unreachable!() }
+        fn discard_vault_key(&self, _: VaultId, _: u32) -> Result<bool, KeystoreError> { unreachable!() }
+        fn check_sealed(&self, _: &[StoredSeed]) -> Result<(), KeystoreError> { unreachable!() }
+        fn check_recoverable(&self, _: &[StoredSeed], _: &RecoveryIdentity) -> Result<Vec<AccountId>, KeystoreError> { unreachable!() }
+        fn reseal(&self, _: &[StoredSeed], _: &VaultKey, _: Option<&RecoveryIdentity>) -> Result<Vec<SealedSeed>, KeystoreError> { unreachable!() }
+        fn hand_over(&self, _: &HandOver, _: &RecoveryIdentity) -> Result<Vec<u8>, KeystoreError> { unreachable!() }
         fn seal(&self, _: &VaultKey, _: &SeedContext, _: &Seed) -> Result<SealedSeed, KeystoreError> { unreachable!() }
         fn otp_mac(&self, _: &VaultKey, _: &SeedContext, _: &SealedSeed, _: u64) -> Result<OtpMac, KeystoreError> { unreachable!() }
         fn identity_key(&self) -> &[u8] { &[] }

@@ -3,6 +3,7 @@
 mod header;
 mod open;
 mod seal;
+mod ssh;
 #[cfg(test)]
 mod tests;
 
@@ -11,7 +12,7 @@ use ring::{hkdf, hmac};
 use zeroize::Zeroizing;
 
 pub use self::open::{OpeningReader, open};
-pub use self::seal::{SealingWriter, seal_to};
+pub use self::seal::{SealingWriter, seal_to, seal_to_client};
 
 /// Plaintext of a chunk, in bytes.
 const CHUNK_LEN: usize = 64 * 1024;

@@ -6,13 +6,16 @@
 //! Other recipient types, armor and grease are deliberately absent; stanzas of other types are passed over.
 
 mod age;
+mod client;
 mod copy;
+pub(crate) mod hand_over;
 mod identity;
 mod recipient;
 #[cfg(test)]
 pub(crate) mod test_pairs;
 
-pub use age::{OpeningReader, SealingWriter, open, seal_to};
+pub use age::{OpeningReader, SealingWriter, open, seal_to, seal_to_client};
+pub use client::{ClientRecipient, SshRecipient};
 pub use copy::{open_copy, recovery_copy};
 pub use identity::RecoveryIdentity;
 pub use recipient::Recipient;
@@ -23,6 +26,9 @@ pub enum RecoveryError {
     /// The text is no age X25519 recipient.
     #[error("not an age recipient: one starts with age1 and has 62 characters (make a pair with age-keygen)")]
     Recipient,
+    /// The text is no key that a client can open a file with.
+    #[error("not a client's key: give an age recipient (age1…) or an SSH key of type ssh-ed25519")]
+    Client,
     /// There is nobody to seal to.
     #[error("no recovery recipient is set")]
     NoRecipients,

@@ -72,7 +72,7 @@ pub(super) fn otp_mac(
     }
 }
 
-fn check_belongs(
+pub(super) fn check_belongs(
     token: &TokenId,
     key: &VaultKey,
     context: &SeedContext,

@@ -11,18 +11,37 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::{
     CHUNK_LEN, FileKey, NONCE_LEN, STANZA_LABEL, TAG_LEN, aead, chunk_nonce, derive, header, header_key, payload_key,
-    zero_nonce,
+    ssh, zero_nonce,
 };
-use crate::recovery::{Recipient, RecoveryError};
+use crate::recovery::{ClientRecipient, Recipient, RecoveryError};
 
 /// Seals `plaintext` to every recipient: any one of them opens it with `age -d`. The result is age's binary format.
 ///
 /// # Errors
 /// `NoRecipients` if there are none, `WeakRecipient` for a small-order point, `Randomness`.
 pub fn seal_to(recipients: &[Recipient], plaintext: &[u8]) -> Result<Vec<u8>, RecoveryError> {
+    seal(begin(recipients, room(recipients.len(), plaintext))?, plaintext)
+}
+
+/// As [`seal_to`], to a client's own key of whatever kind.
+///
+/// # Errors
+/// `WeakRecipient` for a small-order point, `Randomness`.
+pub fn seal_to_client(client: &ClientRecipient, plaintext: &[u8]) -> Result<Vec<u8>, RecoveryError> {
+    let begun = begin_with(room(1, plaintext), |random, file_key| match client {
+        ClientRecipient::Age(recipient) => stanza(random, recipient, file_key),
+        ClientRecipient::Ssh(recipient) => ssh::stanza(recipient, file_key),
+    });
+    seal(begun?, plaintext)
+}
+
+/// A buffer that need not grow.
+fn room(recipients: usize, plaintext: &[u8]) -> Vec<u8> {
     let chunks = plaintext.len() / CHUNK_LEN + 1;
-    let start = Vec::with_capacity(512 + recipients.len() * 128 + plaintext.len() + chunks * TAG_LEN);
-    let (mut sealed, key) = begin(recipients, start)?;
+    Vec::with_capacity(512 + recipients * 128 + plaintext.len() + chunks * TAG_LEN)
+}
+
+fn seal((mut sealed, key): (Vec<u8>, LessSafeKey), plaintext: &[u8]) -> Result<Vec<u8>, RecoveryError> {
     let mut sealing = SealingWriter::over(&mut sealed, key);
     // Writing to memory fails only if a primitive refuses its input.
     sealing.write_all(plaintext).map_err(|_| RecoveryError::Sealing)?;
@@ -31,16 +50,23 @@ pub fn seal_to(recipients: &[Recipient], plaintext: &[u8]) -> Result<Vec<u8>, Re
 }
 
 /// Draws a file key, writes the header and the payload's nonce to `out`, and gives the payload's key.
-fn begin(recipients: &[Recipient], mut out: Vec<u8>) -> Result<(Vec<u8>, LessSafeKey), RecoveryError> {
+fn begin(recipients: &[Recipient], out: Vec<u8>) -> Result<(Vec<u8>, LessSafeKey), RecoveryError> {
     if recipients.is_empty() {
         return Err(RecoveryError::NoRecipients);
     }
+    begin_with(out, |random, file_key| {
+        recipients.iter().map(|recipient| stanza(random, recipient, file_key)).collect::<Result<String, _>>()
+    })
+}
+
+fn begin_with(
+    mut out: Vec<u8>,
+    stanzas: impl FnOnce(&SystemRandom, &FileKey) -> Result<String, RecoveryError>,
+) -> Result<(Vec<u8>, LessSafeKey), RecoveryError> {
     let random = SystemRandom::new();
     let file_key: FileKey = drawn(&random)?;
     out.extend_from_slice(header::VERSION);
-    for recipient in recipients {
-        out.extend_from_slice(stanza(&random, recipient, &file_key)?.as_bytes());
-    }
+    out.extend_from_slice(stanzas(&random, &file_key)?.as_bytes());
     out.extend_from_slice(header::END);
     // The MAC covers the header up to and including the three hyphens, so no stanza can be added or taken away.
     let mac = hmac::sign(&header_key(&file_key).ok_or(RecoveryError::Sealing)?, &out);
@@ -61,13 +87,18 @@ fn stanza(random: &SystemRandom, recipient: &Recipient, file_key: &FileKey) -> R
     let wrap_key = agree_ephemeral(ephemeral, &peer, |secret| derive(&salt, secret, STANZA_LABEL))
         .map_err(|_| RecoveryError::WeakRecipient)?
         .ok_or(RecoveryError::Sealing)?;
+    let body = wrapped(&wrap_key, file_key)?;
+    Ok(format!("-> X25519 {}\n{body}\n", BASE64_STANDARD_NO_PAD.encode(share)))
+}
+
+/// The body of a stanza: the file key under a wrapping key.
+pub(super) fn wrapped(wrap_key: &Zeroizing<[u8; 32]>, file_key: &FileKey) -> Result<String, RecoveryError> {
     let mut body = Zeroizing::new(file_key.to_vec());
     // The wrapping key is used once, so the nonce is fixed at zero.
-    let tag = aead(&wrap_key)
+    let tag = aead(wrap_key)
         .and_then(|key| key.seal_in_place_separate_tag(zero_nonce(), Aad::empty(), &mut body).ok())
         .ok_or(RecoveryError::Sealing)?;
-    let body = BASE64_STANDARD_NO_PAD.encode([&*body, tag.as_ref()].concat());
-    Ok(format!("-> X25519 {}\n{body}\n", BASE64_STANDARD_NO_PAD.encode(share)))
+    Ok(BASE64_STANDARD_NO_PAD.encode([&*body, tag.as_ref()].concat()))
 }
 
 /// Seals what is written to it, in chunks of 64 KiB (STREAM): memory stays bounded whatever the length. Without
