@@ -52,7 +52,7 @@ async fn refused(person: &Person, call: Run) -> ErrorKind {
 
 #[tokio::test]
 async fn a_key_is_rotated_and_schemes_change_with_every_code_right() {
-    let people = TwoPeople::found(&[("acme", Scheme::Resident)]).await;
+    let mut people = TwoPeople::found(&[("acme", Scheme::Resident)]).await;
     let mut manager = people.manager.connect().await;
     import(&mut manager, "acme", counters(70)).await;
     let mut counter = 0;
@@ -78,6 +78,7 @@ async fn a_key_is_rotated_and_schemes_change_with_every_code_right() {
         assert!(detail(place, "key").ends_with(&format!(":{}", place + 2)));
     }
     // The token holds one vault key, and the agent's own check is content with it.
+    people.organisation.running().stop();
     let doctor = tools::output(&mut people.organisation.launch.command(&["doctor"]));
     let said = String::from_utf8_lossy(&doctor.stdout);
     assert!(said.contains("1 are in the token and match"), "{said}");

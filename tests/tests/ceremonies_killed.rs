@@ -89,6 +89,7 @@ async fn killed_50_times_while_keys_rotate_and_every_code_is_right() {
     let objects = tools::run("find", &[people.organisation.tokens().to_str().unwrap(), "-name", "*.object"]);
     let objects = objects.lines().filter(|line| !line.ends_with("token.object")).count();
     assert_eq!(objects, 4, "objects in the token");
+    people.organisation.running().stop();
     let doctor = tools::output(&mut people.organisation.launch.command(&["doctor"]));
     let said = String::from_utf8_lossy(&doctor.stdout);
     assert!(said.contains("1 are in the token and match"), "{said}");
