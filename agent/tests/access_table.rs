@@ -127,8 +127,7 @@ fn operations() -> Vec<(&'static str, Operation, &'static [&'static str])> {
 }
 
 /// Methods that decide nothing: they make a session, or say what everybody may know.
-const UNDECIDED: [&str; 5] =
-    ["session.open", "session.prove", "session.challenge", "session.whoami", "agent.status"];
+const UNDECIDED: [&str; 5] = ["session.open", "session.prove", "session.challenge", "session.whoami", "agent.status"];
 
 fn outcome(facts: &Facts, operation: Operation) -> String {
     match decide(facts, operation, now()) {

@@ -321,7 +321,7 @@ fn login_example() -> (session::Open, session::Opened, session::Prove) {
 /// The text of the example of `session.challenge` and `ceremony.confirm`: its digest is that of the call's parameters.
 fn step_up_example(agent: &str, instance: Instance, key: &str, identity: &Slug) -> String {
     let exchange = |name: &str| -> (Request, Value) {
-        let block = blocks("json").find(|block| block.contains(&format!("\"method\":\"{name}\""))).unwrap();
+        let block = blocks("json").find(|block| block.contains(&format!(",\"method\":\"{name}\",\"params\""))).unwrap();
         let (request, response) = block.trim_end().split_once('\n').unwrap();
         let response: Value = serde_json::from_str(response).unwrap();
         (serde_json::from_str(request).unwrap(), response["result"].clone())

@@ -26,9 +26,7 @@ fn seed(place: usize) -> Vec<u8> {
 }
 
 fn counters(count: usize) -> Vec<Row> {
-    (0..count)
-        .map(|place| row(&format!("a{place}"), OtpKind::Hotp, Algorithm::Sha1, 6, &seed(place)))
-        .collect()
+    (0..count).map(|place| row(&format!("a{place}"), OtpKind::Hotp, Algorithm::Sha1, 6, &seed(place))).collect()
 }
 
 /// Takes a code of each account, which all stand at this counter.

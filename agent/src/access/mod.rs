@@ -303,7 +303,12 @@ impl Operation {
     const fn outlives_the_vault(self) -> bool {
         matches!(
             self,
-            Self::VaultSee | Self::GrantSee | Self::TrailRead | Self::TrailExport | Self::CeremonySee | Self::GrantEnd { .. }
+            Self::VaultSee
+                | Self::GrantSee
+                | Self::TrailRead
+                | Self::TrailExport
+                | Self::CeremonySee
+                | Self::GrantEnd { .. }
         )
     }
 }

@@ -122,7 +122,9 @@ pub enum KeystoreError {
     #[error("cannot {operation}: the token does not work ({code})")]
     Device { operation: Operation, code: String },
     /// The recovery copy of an account is missing, does not open with the key that was given, or holds another seed.
-    #[error("cannot {operation}: the recovery copy of account {account} does not open with this key or is not its seed")]
+    #[error(
+        "cannot {operation}: the recovery copy of account {account} does not open with this key or is not its seed"
+    )]
     NotRecovered { operation: Operation, account: String },
     /// Sealed data was altered, or belongs to another account, vault, key, store or token. Outside data can cause this.
     #[error("cannot {operation}: the sealed data was altered or belongs elsewhere")]

@@ -190,8 +190,8 @@ mod tests {
 
     use super::*;
     use crate::keystore::batch::{HandOver, StoredSeed};
-    use crate::recovery::RecoveryIdentity;
     use crate::keystore::{ErrorClass, OtpMac, SealedSeed, Seed, SeedContext, StoreKeys, TokenId, VaultKey};
+    use crate::recovery::RecoveryIdentity;
 
     /// The lane never looks inside: a keystore whose only working call counts stands for all.
     struct Counter(TokenId, AtomicUsize);

@@ -40,8 +40,7 @@ impl Client {
         }
         let known = self.known.as_ref().ok_or(refused("nobody has logged in on this connection"))?;
         let key = sshsig::fingerprint(signer.public_key());
-        let text =
-            step_up_text(&known.agent, known.instance, &nonce, &key, &known.identity, M::NAME, &params_sha256);
+        let text = step_up_text(&known.agent, known.instance, &nonce, &key, &known.identity, M::NAME, &params_sha256);
         let signature = patiently(|| signer.sign(STEP_UP_NAMESPACE, text.as_bytes()))?;
         *params.step_up() = Some(StepUp { nonce, signature });
         Ok(self.call(&params).await?)

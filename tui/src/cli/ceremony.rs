@@ -186,8 +186,7 @@ fn keep(out: Option<(&Path, File)>, ran: &Ran) -> Result<Option<PathBuf>, CliErr
     let Some((path, mut file)) = out else { return Ok(None) };
     let broken = |error: std::io::Error| CliError::caused(&format!("{} cannot be written", path.display()), &error);
     if let Some(sealed) = &ran.file {
-        let bytes =
-            BASE64.decode(sealed).map_err(|error| CliError::caused("the agent's file is no base64", &error))?;
+        let bytes = BASE64.decode(sealed).map_err(|error| CliError::caused("the agent's file is no base64", &error))?;
         file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(broken)?;
     } else if let Some(certificate) = &ran.certificate {
         file.write_all(certificate.text.as_bytes()).and_then(|()| file.sync_all()).map_err(broken)?;

@@ -71,12 +71,12 @@ fn recipient(to: &str) -> Result<String, CliError> {
         return Ok(to.to_owned());
     }
     let mut text = String::new();
-    std::fs::File::open(Path::new(to))
-        .and_then(|file| file.take(KEY_FILE_LEN_MAX).read_to_string(&mut text))
-        .map_err(|error| {
+    std::fs::File::open(Path::new(to)).and_then(|file| file.take(KEY_FILE_LEN_MAX).read_to_string(&mut text)).map_err(
+        |error| {
             CliError::caused(&format!("{to} is no key and cannot be read"), &error)
                 .hint("give age1…, an ssh-ed25519 key, or the path of its .pub file")
-        })?;
+        },
+    )?;
     if text.contains("PRIVATE KEY") {
         return Err(CliError::usage(format!("{to} is a private key: give the client's .pub file.")));
     }

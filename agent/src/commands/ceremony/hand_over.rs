@@ -35,10 +35,8 @@ pub fn finish(
         };
         tx.append(log, exported)?;
     }
-    let draft = draft
-        .detail("accounts", accounts.len())
-        .detail("recipient", recipient)
-        .detail("file_sha256", file_sha256);
+    let draft =
+        draft.detail("accounts", accounts.len()).detail("recipient", recipient).detail("file_sha256", file_sha256);
     let receipt = tx.append(log, draft)?;
     Ok(((), receipt))
 }

@@ -91,9 +91,9 @@ fn may_conduct(state: &State, party: &Party, vault: VaultId, now: Timestamp) -> 
 #[must_use]
 pub fn may_confirm(state: &State, vault: VaultId, proposer: IdentityId, now: Timestamp) -> Vec<IdentityId> {
     let able = |identity: IdentityId| {
-        state.keys_of(identity).any(|key| {
-            key.active && may_conduct(state, &Party { identity, key: key.fingerprint.clone() }, vault, now)
-        })
+        state
+            .keys_of(identity)
+            .any(|key| key.active && may_conduct(state, &Party { identity, key: key.fingerprint.clone() }, vault, now))
     };
     let active = state.identities.values().filter(|identity| identity.status == IdentityStatus::Active);
     active.map(|identity| identity.id).filter(|identity| *identity != proposer && able(*identity)).collect()
@@ -129,7 +129,8 @@ pub fn check_copies(state: &State, ceremony: CeremonyKind, vault: VaultId) -> Re
         return Ok(());
     }
     let names: Vec<&str> = missing.iter().take(20).map(|account| account.names.slug.as_str()).collect();
-    let more = if missing.len() > names.len() { format!(" and {} more", missing.len() - names.len()) } else { String::new() };
+    let more =
+        if missing.len() > names.len() { format!(" and {} more", missing.len() - names.len()) } else { String::new() };
     let remedy = if state.org.recovery_recipients.is_empty() {
         "This organisation was founded without recovery recipients, so seeds never leave the token: enrol these accounts \
          anew at their services and import them into another vault"
@@ -147,9 +148,7 @@ fn needs_copy(state: &State, ceremony: CeremonyKind, account: &Account) -> bool 
     match ceremony {
         CeremonyKind::Destroy => false,
         CeremonyKind::HandOver => true,
-        CeremonyKind::RotateKey => {
-            state.seeds.get(&account.id).is_none_or(|row| row.sealed.scheme == Scheme::Resident)
-        }
+        CeremonyKind::RotateKey => state.seeds.get(&account.id).is_none_or(|row| row.sealed.scheme == Scheme::Resident),
     }
 }
 
@@ -207,12 +206,7 @@ fn check_ready(ceremony: &Ceremony, now: Timestamp) -> Result<(), Failure> {
 }
 
 /// A running ceremony, found again for its next step.
-fn step(
-    tx: &Tx<'_>,
-    caller: &Caller,
-    event: &'static str,
-    ceremony: &Ceremony,
-) -> Result<(Ceremony, Draft), Refusal> {
+fn step(tx: &Tx<'_>, caller: &Caller, event: &'static str, ceremony: &Ceremony) -> Result<(Ceremony, Draft), Refusal> {
     let current = find(tx, caller, event, ceremony.id)?;
     let draft = draft(tx, caller, event, &current);
     let refused = |failure| refuse(&current, draft.clone(), failure);

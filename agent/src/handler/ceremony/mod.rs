@@ -16,8 +16,8 @@ pub(super) use self::run::run;
 use super::step_up::signed;
 use super::{Agent, Answer, Connection};
 use crate::access::{Denial, Operation};
-use crate::commands::ceremony::propose::{self as command, Proposal};
 use crate::commands::ceremony::may_confirm;
+use crate::commands::ceremony::propose::{self as command, Proposal};
 use crate::commands::{Caller, REASON_LEN_MAX, TICKET_LEN_MAX, check_some_text, check_text};
 use crate::recovery::ClientRecipient;
 use crate::state::State;
@@ -64,7 +64,8 @@ fn check_form(params: &Propose) -> Result<Option<ClientRecipient>, Failure> {
         CeremonyKind::HandOver => has == [false, false, true],
     };
     if !fits {
-        let message = "rotate-key takes scheme, destroy needs name, hand-over needs recipient, and none takes another's.";
+        let message =
+            "rotate-key takes scheme, destroy needs name, hand-over needs recipient, and none takes another's.";
         return invalid(message.to_owned());
     }
     if params.name.as_ref().is_some_and(|name| *name != params.vault) {

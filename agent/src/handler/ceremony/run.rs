@@ -114,9 +114,7 @@ async fn check_before(
     for batch in needed.chunks(BATCH_MAX) {
         let (batch, identity) = (batch.to_vec(), Arc::clone(recovery));
         lost.extend(
-            agent
-                .token_within(KEY_DEADLINE, move |keystore| keystore.check_recoverable(&batch, &identity))
-                .await?,
+            agent.token_within(KEY_DEADLINE, move |keystore| keystore.check_recoverable(&batch, &identity)).await?,
         );
     }
     if lost.is_empty() {
@@ -169,8 +167,7 @@ impl Work<'_> {
         mut step: impl FnMut(&mut Tx<'_>, &Caller, &Ceremony) -> Result<(T, Receipt), Refusal> + Send + 'static,
     ) -> Result<T, Failure> {
         let (caller, ceremony) = (self.caller.clone(), self.ceremony.clone());
-        let (value, receipt) =
-            self.agent.store.submit(move |tx| step(tx, &caller, &ceremony)).await?.into_parts();
+        let (value, receipt) = self.agent.store.submit(move |tx| step(tx, &caller, &ceremony)).await?.into_parts();
         self.receipt = receipt;
         Ok(value)
     }
@@ -181,8 +178,7 @@ impl Work<'_> {
             return;
         }
         let (caller, ceremony, failure) = (self.caller.clone(), self.ceremony.clone(), failure.clone());
-        let recorded =
-            self.agent.store.submit(move |tx| command::failed(tx, &caller, &ceremony, &failure)).await;
+        let recorded = self.agent.store.submit(move |tx| command::failed(tx, &caller, &ceremony, &failure)).await;
         if let Err(refused) = recorded {
             tracing::error!(?refused, "a failed step of a ceremony was not recorded");
         }
