@@ -101,6 +101,8 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
         started_at: clock(),
         clock,
         default_scheme: config.default_scheme,
+        ceremony: tokio::sync::Mutex::default(),
+        keys_in_use: tokio::sync::RwLock::default(),
     });
 
     let token = workers.token().as_str().to_owned();

@@ -36,7 +36,7 @@ fn facts(roles: &[OrgRole], grants: Vec<GrantFact>) -> Facts {
         roles: roles.to_vec(),
         assurance: Assurance::SoftwareKey,
         grants,
-        vault: Some(VaultFacts { min_assurance: Assurance::SoftwareKey, frozen: false }),
+        vault: Some(VaultFacts { min_assurance: Assurance::SoftwareKey, frozen: false, destroyed: false }),
         sealed: false,
     }
 }
@@ -47,8 +47,9 @@ fn situations() -> Vec<(&'static str, Facts)> {
     let elsewhere = GrantFact { accounts: Some(vec![account(2)]), ..grant(VaultRole::Viewer) };
     let ended = GrantFact { until: Some(now()), ..grant(VaultRole::Viewer) };
     let coming = GrantFact { from: now() + SignedDuration::from_secs(1), ..grant(VaultRole::Viewer) };
-    let strict = Some(VaultFacts { min_assurance: Assurance::HardwareTouch, frozen: false });
-    let frozen = Some(VaultFacts { min_assurance: Assurance::SoftwareKey, frozen: true });
+    let strict = Some(VaultFacts { min_assurance: Assurance::HardwareTouch, frozen: false, destroyed: false });
+    let frozen = Some(VaultFacts { min_assurance: Assurance::SoftwareKey, frozen: true, destroyed: false });
+    let destroyed = Some(VaultFacts { min_assurance: Assurance::SoftwareKey, frozen: true, destroyed: true });
     vec![
         ("nobody here", facts(&[], vec![])),
         ("viewer", facts(&[], viewer())),
@@ -71,6 +72,10 @@ fn situations() -> Vec<(&'static str, Facts)> {
         ("admin and viewer", facts(&[OrgRole::Admin], viewer())),
         ("admin, revoked", Facts { status: IdentityStatus::Revoked, ..facts(&[OrgRole::Admin], vec![]) }),
         ("org auditor", facts(&[OrgRole::Auditor], vec![])),
+        ("nobody here, vault destroyed", Facts { vault: destroyed, ..facts(&[], vec![]) }),
+        ("auditor, vault destroyed", Facts { vault: destroyed, ..facts(&[], vec![grant(VaultRole::Auditor)]) }),
+        ("admin, vault destroyed", Facts { vault: destroyed, ..facts(&[OrgRole::Admin], vec![]) }),
+        ("org auditor, vault destroyed", Facts { vault: destroyed, ..facts(&[OrgRole::Auditor], vec![]) }),
     ]
 }
 
@@ -108,6 +113,13 @@ fn operations() -> Vec<(&'static str, Operation, &'static [&'static str])> {
         ("remove one's own key", O::KeyRemove { own: true }, &["identity.key_remove"]),
         ("revoke", O::IdentityRevoke { own: false }, &["identity.revoke"]),
         ("revoke oneself", O::IdentityRevoke { own: true }, &["identity.revoke"]),
+        ("see ceremonies", O::CeremonySee, &["ceremony.list", "ceremony.show"]),
+        ("propose a ceremony", O::CeremonyPropose, &["ceremony.propose"]),
+        ("confirm a ceremony", O::CeremonyConfirm { own: false }, &["ceremony.confirm"]),
+        ("confirm one's own ceremony", O::CeremonyConfirm { own: true }, &["ceremony.confirm"]),
+        ("cancel a ceremony", O::CeremonyCancel, &["ceremony.cancel"]),
+        ("run a ceremony as one of the two", O::CeremonyRun { party: true }, &["ceremony.run"]),
+        ("run a ceremony of others", O::CeremonyRun { party: false }, &["ceremony.run"]),
         ("see all sessions", O::SessionSeeAll, &["session.list"]),
         ("end a session", O::SessionEnd { own: false }, &["session.end"]),
         ("end one's own session", O::SessionEnd { own: true }, &["session.end"]),
@@ -115,7 +127,7 @@ fn operations() -> Vec<(&'static str, Operation, &'static [&'static str])> {
 }
 
 /// Methods that decide nothing: they make a session, or say what everybody may know.
-const UNDECIDED: [&str; 4] = ["session.open", "session.prove", "session.whoami", "agent.status"];
+const UNDECIDED: [&str; 5] = ["session.open", "session.prove", "session.challenge", "session.whoami", "agent.status"];
 
 fn outcome(facts: &Facts, operation: Operation) -> String {
     match decide(facts, operation, now()) {
@@ -135,6 +147,7 @@ fn outcome(facts: &Facts, operation: Operation) -> String {
                 Denial::NeedsApproval => "may ask",
                 Denial::NeedsAssurance(_) => "stronger login",
                 Denial::Frozen => "frozen",
+                Denial::Destroyed => "destroyed",
                 Denial::Ended => "session over",
                 Denial::Sealed => "store does not match its log",
             };
@@ -152,7 +165,7 @@ fn every_operation_in_every_situation_is_as_the_golden_table_says() {
     for (name, operation, methods) in operations() {
         let _ = write!(table, "\n{name} ({})\n", methods.join(", "));
         for (situation, facts) in situations() {
-            let _ = writeln!(table, "  {situation:<26} {}", outcome(&facts, operation));
+            let _ = writeln!(table, "  {situation:<29} {}", outcome(&facts, operation));
         }
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/access.txt");

@@ -233,6 +233,10 @@ id! {
     /// Identifies one import between its begin and its commit.
     ImportId
 }
+id! {
+    /// Identifies a ceremony for ever.
+    CeremonyId
+}
 
 #[cfg(test)]
 mod tests {

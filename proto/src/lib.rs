@@ -8,7 +8,9 @@
 
 pub mod agent_key;
 pub mod audit;
+pub mod ceremony;
 pub mod client;
+pub mod encoding;
 pub mod error;
 pub mod frame;
 pub mod ids;

@@ -12,6 +12,12 @@ pub const LOGIN_NAMESPACE: &str = "strongroom-login@v1";
 pub const AGENT_NAMESPACE: &str = "strongroom-agent@v1";
 /// SSHSIG namespace of the endorsement of a session key by the agent identity key.
 pub const ENDORSEMENT_NAMESPACE: &str = "strongroom-endorse@v1";
+/// SSHSIG namespace of a step-up: one call, signed by its caller.
+pub const STEP_UP_NAMESPACE: &str = "strongroom-step-up@v1";
+/// SSHSIG namespace of a destruction certificate, signed by the agent identity key.
+pub const CERTIFICATE_NAMESPACE: &str = "strongroom-certificate@v1";
+/// How long the nonce of a step-up is good for, in seconds.
+pub const STEP_UP_LIFE_S: i64 = 120;
 /// Length of both nonces, in bytes.
 pub const NONCE_LEN: usize = 32;
 /// Longest life of an endorsement, in seconds.
@@ -45,6 +51,25 @@ pub fn agent_text(instance: Instance, client_nonce: &str, nonce: &str) -> String
 pub fn login_text(agent: &str, instance: Instance, nonce: &str, key: &str, identity: &Slug) -> String {
     format!(
         "strongroom-login-v1\nagent {agent}\ninstance {instance}\nnonce {nonce}\nkey {key}\nidentity {identity}\npurpose login\n"
+    )
+}
+
+/// What the caller's key signs to step up: this call, and no other.
+///
+/// The lines are those of [`login_text`], except that the purpose is a method and `params`, the digest of its parameters
+/// ([`crate::encoding::digest`]) in 64 hex digits.
+#[must_use]
+pub fn step_up_text(
+    agent: &str,
+    instance: Instance,
+    nonce: &str,
+    key: &str,
+    identity: &Slug,
+    method: &str,
+    params: &str,
+) -> String {
+    format!(
+        "strongroom-step-up-v1\nagent {agent}\ninstance {instance}\nnonce {nonce}\nkey {key}\nidentity {identity}\npurpose {method} {params}\n"
     )
 }
 

@@ -167,3 +167,33 @@ vocabulary! {
         Frozen = "frozen",
     }
 }
+
+vocabulary! {
+    /// What two people do together to a vault (ARCHITECTURE.md, "Ceremonies").
+    CeremonyKind {
+        /// Seals every seed anew under a new vault key, of the same scheme or another, and destroys the old key.
+        RotateKey = "rotate-key",
+        /// Destroys the vault key, and with it every seed.
+        Destroy = "destroy",
+        /// Gives the seeds to the client, encrypted to the client's own key.
+        HandOver = "hand-over",
+    }
+}
+
+vocabulary! {
+    /// How far a ceremony is.
+    CeremonyStatus {
+        /// Waits for a second person.
+        Proposed = "proposed",
+        /// Two people have signed; it can be run.
+        Confirmed = "confirmed",
+        /// It has begun and has not come to its end: run it again.
+        Running = "running",
+        /// It is over.
+        Done = "done",
+        /// Somebody took it back, or one of the two lost the right to it.
+        Cancelled = "cancelled",
+        /// Nobody confirmed or ran it in time.
+        Expired = "expired",
+    }
+}

@@ -11,10 +11,12 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use strongroom_proto::error::ErrorKind;
+use strongroom_proto::ids::{Instance, Slug};
 use strongroom_proto::login::{
-    AGENT_NAMESPACE, ENDORSEMENT_NAMESPACE, LOGIN_NAMESPACE, agent_text, endorsement_text, login_text,
+    AGENT_NAMESPACE, CERTIFICATE_NAMESPACE, ENDORSEMENT_NAMESPACE, LOGIN_NAMESPACE, STEP_UP_NAMESPACE, agent_text,
+    endorsement_text, login_text, step_up_text,
 };
-use strongroom_proto::method::{self, Method, account, agent, audit, code, grant, identity, session, vault};
+use strongroom_proto::method::{self, Method, account, agent, audit, ceremony, code, grant, identity, session, vault};
 use strongroom_proto::rpc::{Outcome, REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Request, Response};
 use strongroom_proto::words;
 
@@ -102,6 +104,8 @@ fn limits_and_words_are_those_of_the_code() {
     check("otp kind", words::OtpKind::ALL.iter().map(|word| word.as_str()).collect());
     check("algorithm", words::Algorithm::ALL.iter().map(|word| word.as_str()).collect());
     check("scheme", words::Scheme::ALL.iter().map(|word| word.as_str()).collect());
+    check("ceremony kind", words::CeremonyKind::ALL.iter().map(|word| word.as_str()).collect());
+    check("ceremony status", words::CeremonyStatus::ALL.iter().map(|word| word.as_str()).collect());
     check("access", words::Access::ALL.iter().map(|word| word.as_str()).collect());
     for state in [agent::State::Ready, agent::State::HsmUnavailable, agent::State::Sealed] {
         let word = serde_json::to_string(&state).unwrap();
@@ -256,6 +260,7 @@ fn every_method_has_an_example_that_its_types_read() {
                     [
                         session::Open,
                         session::Prove,
+                        session::Challenge,
                         session::Whoami,
                         session::List,
                         session::End,
@@ -279,6 +284,12 @@ fn every_method_has_an_example_that_its_types_read() {
                         identity::KeyAdd,
                         identity::KeyRemove,
                         identity::Revoke,
+                        ceremony::Propose,
+                        ceremony::List,
+                        ceremony::Show,
+                        ceremony::Confirm,
+                        ceremony::Cancel,
+                        ceremony::Run,
                         audit::Read,
                         audit::Leaves,
                         audit::Checkpoint,
@@ -307,6 +318,24 @@ fn login_example() -> (session::Open, session::Opened, session::Prove) {
     (read(open), serde_json::from_value(opened).unwrap(), serde_json::from_value(prove).unwrap())
 }
 
+/// The text of the example of `session.challenge` and `ceremony.confirm`: its digest is that of the call's parameters.
+fn step_up_example(agent: &str, instance: Instance, key: &str, identity: &Slug) -> String {
+    let exchange = |name: &str| -> (Request, Value) {
+        let block = blocks("json").find(|block| block.contains(&format!(",\"method\":\"{name}\",\"params\""))).unwrap();
+        let (request, response) = block.trim_end().split_once('\n').unwrap();
+        let response: Value = serde_json::from_str(response).unwrap();
+        (serde_json::from_str(request).unwrap(), response["result"].clone())
+    };
+    let (challenge, challenged) = exchange(session::Challenge::NAME);
+    let (confirm, _) = exchange(ceremony::Confirm::NAME);
+    let mut confirm: ceremony::Confirm = serde_json::from_value(confirm.params).unwrap();
+    confirm.step_up = None;
+    let params = strongroom_proto::encoding::digest(&confirm).unwrap();
+    assert_eq!(challenge.params["params_sha256"], params.as_str());
+    let nonce = challenged["nonce"].as_str().unwrap();
+    step_up_text(agent, instance, nonce, key, identity, ceremony::Confirm::NAME, &params)
+}
+
 #[test]
 fn the_signed_texts_are_those_of_the_code() {
     let (open, opened, _) = login_example();
@@ -326,9 +355,12 @@ fn the_signed_texts_are_those_of_the_code() {
         ),
         agent_text(opened.instance, &open.client_nonce, &opened.nonce),
         login_text(&agent, opened.instance, &opened.nonce, &fingerprint(&open.public_key), &open.identity),
+        step_up_example(&agent, opened.instance, &fingerprint(&open.public_key), &open.identity),
     ];
     assert_eq!(blocks("text").collect::<Vec<_>>(), texts);
-    for namespace in [ENDORSEMENT_NAMESPACE, AGENT_NAMESPACE, LOGIN_NAMESPACE] {
+    let namespaces =
+        [ENDORSEMENT_NAMESPACE, AGENT_NAMESPACE, LOGIN_NAMESPACE, STEP_UP_NAMESPACE, CERTIFICATE_NAMESPACE];
+    for namespace in namespaces {
         assert_written(&format!("| `{namespace}` | "));
     }
 }

@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod bench;
 pub mod big_digits;
+pub mod ceremony;
 pub mod clients;
 pub mod disk;
 pub mod fault_report;

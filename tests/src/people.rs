@@ -118,6 +118,15 @@ impl Person {
         String::from_utf8(output.stdout).expect("the answer is text")
     }
 
+    /// What signs for them: at login, and call by call.
+    ///
+    /// # Panics
+    /// If the key file is gone.
+    #[must_use]
+    pub fn signer(&self) -> impl Signer + use<> {
+        FileSigner::read(&self.key).expect("the key file is there")
+    }
+
     /// Connects and logs in over the protocol.
     ///
     /// # Panics

@@ -82,10 +82,11 @@ pub fn facts(state: &State, identity: IdentityId, key: &str, assurance: Assuranc
     Facts {
         sealed: org.sealed || state.sealed.contains_key(&LogId::Vault(vault)),
         grants: state.grants_in(identity, vault).map(|grant| GrantFact::of(state, grant)).collect(),
-        vault: state
-            .policies
-            .get(&vault)
-            .map(|policy| VaultFacts { min_assurance: policy.min_assurance, frozen: policy.frozen }),
+        vault: state.policies.get(&vault).map(|policy| VaultFacts {
+            min_assurance: policy.min_assurance,
+            frozen: policy.frozen,
+            destroyed: state.vaults.get(&vault).is_some_and(|vault| vault.destroyed_at.is_some()),
+        }),
         ..org
     }
 }

@@ -37,6 +37,8 @@ pub struct VaultFacts {
     pub min_assurance: Assurance,
     /// True while nothing is released.
     pub frozen: bool,
+    /// True once its key was destroyed: nothing is left but its log.
+    pub destroyed: bool,
 }
 
 /// What the caller wants to do. `own` means: to or for themselves.
@@ -101,6 +103,22 @@ pub enum Operation {
     TrailExport,
     /// Read the org log.
     OrgTrailRead,
+    /// See the ceremonies of a vault.
+    CeremonySee,
+    /// Propose a ceremony.
+    CeremonyPropose,
+    /// Confirm a ceremony.
+    CeremonyConfirm {
+        /// One that they proposed.
+        own: bool,
+    },
+    /// Take a ceremony back.
+    CeremonyCancel,
+    /// Run a ceremony.
+    CeremonyRun {
+        /// As one of its two people.
+        party: bool,
+    },
     /// See everybody's sessions.
     SessionSeeAll,
     /// End a session.
@@ -155,6 +173,8 @@ pub enum Denial {
     NeedsAssurance(Assurance),
     /// The vault is frozen.
     Frozen,
+    /// The vault was destroyed.
+    Destroyed,
     /// The caller's identity or key is not active any more.
     Ended,
     /// The store does not match its log there.
@@ -177,6 +197,9 @@ impl Denial {
                 format!("This vault gives codes only after a login with {needed}."),
             ),
             Self::Frozen => Failure::new(ErrorKind::Frozen, "This vault is frozen: no codes until an admin thaws it."),
+            Self::Destroyed => {
+                Failure::new(ErrorKind::Denied, "This vault was destroyed: nothing is left of it but its log.")
+            }
             Self::Sealed => Failure::new(
                 ErrorKind::AuditUnavailable,
                 "The store does not match its audit log here: nothing is done until an operator has looked.",
@@ -203,6 +226,11 @@ pub fn decide(facts: &Facts, operation: Operation, now: Timestamp) -> Result<Ter
     let org_auditor = facts.roles.contains(&OrgRole::Auditor);
     let by_office = |allowed: bool| if allowed { Ok(Terms::of_office()) } else { Err(Denial::NoRight) };
     let held = Held { facts, now };
+
+    if facts.vault.is_some_and(|vault| vault.destroyed) && !operation.outlives_the_vault() {
+        let sees = admin || org_auditor || held.any().is_some();
+        return Err(if sees { Denial::Destroyed } else { Denial::Hidden });
+    }
 
     match operation {
         Operation::VaultCreate | Operation::IdentityEnrol | Operation::SessionSeeAll => by_office(admin),
@@ -242,6 +270,20 @@ pub fn decide(facts: &Facts, operation: Operation, now: Timestamp) -> Result<Ter
                 held.giving(role, admin)
             }
         }
+        Operation::CeremonyPropose | Operation::CeremonyCancel => held.conducting(admin),
+        Operation::CeremonyConfirm { own } => match held.conducting(admin) {
+            Ok(_) if own => Err(Denial::OwnHand),
+            decision => decision,
+        },
+        Operation::CeremonyRun { party } => match held.conducting(admin) {
+            Ok(_) if !party => Err(Denial::NoRight),
+            decision => decision,
+        },
+        Operation::CeremonySee => held
+            .with(VaultRole::Manager)
+            .or_else(|| held.with(VaultRole::Auditor))
+            .or_office(admin || org_auditor)
+            .ok_or_else(|| held.refusal()),
         Operation::TrailRead => held
             .with(VaultRole::Manager)
             .or_else(|| held.with(VaultRole::Auditor))
@@ -253,6 +295,21 @@ pub fn decide(facts: &Facts, operation: Operation, now: Timestamp) -> Result<Ter
             .or_else(|| held.with(VaultRole::Auditor))
             .or_office(org_auditor)
             .ok_or_else(|| held.refusal_or_office(admin)),
+    }
+}
+
+impl Operation {
+    /// What is done to the log of a vault that was destroyed, and to nothing else of it.
+    const fn outlives_the_vault(self) -> bool {
+        matches!(
+            self,
+            Self::VaultSee
+                | Self::GrantSee
+                | Self::TrailRead
+                | Self::TrailExport
+                | Self::CeremonySee
+                | Self::GrantEnd { .. }
+        )
     }
 }
 
@@ -331,6 +388,11 @@ impl Held<'_> {
             VaultRole::Viewer | VaultRole::Eligible => self.with(VaultRole::Manager).ok_or_else(|| self.refusal()),
             VaultRole::Manager | VaultRole::Auditor => Err(self.refusal()),
         }
+    }
+
+    /// Admins and managers hold ceremonies, two of them together.
+    fn conducting(&self, admin: bool) -> Result<Terms, Denial> {
+        self.with(VaultRole::Manager).or_office(admin).ok_or_else(|| self.refusal())
     }
 
     fn office_or_hidden(&self, office: bool) -> Result<Terms, Denial> {

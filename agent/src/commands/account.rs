@@ -40,6 +40,12 @@ pub fn import(
         .map_err(|denial| caller.refused(&tx.state, denial, Some(vault), caller.draft(&tx.state, EVENT)))?;
     let slug = tx.state.vaults.get(&vault).map(|vault| vault.names.slug.clone()).ok_or_else(Failure::not_found)?;
     let mut addresses = Vec::with_capacity(staged.len());
+    // A key that is being replaced takes no new seeds: it may be destroyed once what the store knows of was sealed anew.
+    let key = tx.state.newest_vault_key(vault).map(|row| row.key.number);
+    if staged.iter().any(|row| Some(row.seed.sealed.key_number) != key) {
+        let message = "The vault's key was replaced since this import began: begin it again.";
+        return Err(Failure::new(ErrorKind::Conflict, message).into());
+    }
     for row in staged {
         let account = &row.account.names.slug;
         if tx.state.account_slugs.contains_key(&(vault, account.clone())) {

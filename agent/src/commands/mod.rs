@@ -2,6 +2,7 @@
 //! it; changes rows; and appends the records that say so. A refusal names the denial to be recorded instead.
 
 pub mod account;
+pub mod ceremony;
 pub mod grant;
 pub mod identity;
 pub mod organisation;
@@ -110,7 +111,12 @@ impl Caller {
         let log = match (vault, denial) {
             (
                 Some(vault),
-                Denial::NoRight | Denial::OwnHand | Denial::NeedsApproval | Denial::NeedsAssurance(_) | Denial::Frozen,
+                Denial::NoRight
+                | Denial::OwnHand
+                | Denial::NeedsApproval
+                | Denial::NeedsAssurance(_)
+                | Denial::Frozen
+                | Denial::Destroyed,
             ) if state.heads.contains_key(&LogId::Vault(vault)) => LogId::Vault(vault),
             (vault, _) => {
                 draft.target.vault = vault;

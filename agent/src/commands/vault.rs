@@ -39,7 +39,7 @@ pub fn create(tx: &mut Tx<'_>, caller: &Caller, new: &NewVault) -> Result<(Vault
         .map_err(|denial| caller.refused(&tx.state, denial, None, draft.clone()))?;
     check_free(tx, &new.names.slug)?;
     let log = LogId::Vault(new.id);
-    let vault = Vault { id: new.id, created_at: now, names: new.names.clone() };
+    let vault = Vault { id: new.id, created_at: now, destroyed_at: None, names: new.names.clone() };
     tx.put(vault.clone())?;
     tx.put(Policy { vault: new.id, min_assurance: new.min_assurance, scheme: new.scheme, frozen: false })?;
     tx.put(VaultKeyRow { key: new.key.clone(), created_at: now })?;
@@ -108,6 +108,9 @@ pub fn set_frozen(
         .may_in(&tx.state, vault.id, operation, now)
         .map_err(|denial| caller.refused(&tx.state, denial, Some(vault.id), draft.clone()))?;
     let policy = tx.state.policies.get(&vault.id).cloned().ok_or_else(Failure::not_found)?;
+    if !frozen && super::ceremony::is_being_destroyed(&tx.state, vault.id) {
+        return Err(Failure::new(ErrorKind::Conflict, "The vault is being destroyed.").into());
+    }
     if policy.frozen == frozen {
         let state = if frozen { "frozen already" } else { "not frozen" };
         return Err(Failure::new(ErrorKind::Conflict, format!("The vault is {state}.")).into());

@@ -66,10 +66,22 @@ impl Source {
         Some(Self { context: account.seed_context(view.org_id()), account, sealed, key })
     }
 
+    /// The seal and its key as the store has them now; what was found at first, if the account has changed since.
+    fn newest_seal(&self, view: &State) -> (VaultKey, SealedSeed) {
+        let account = view.accounts.get(&self.account.id).filter(|account| account.revision == self.account.revision);
+        let found = account.and_then(|account| {
+            let sealed = &view.seeds.get(&account.id)?.sealed;
+            Some((view.vault_keys.get(&(account.vault, sealed.key_number))?.key.clone(), sealed.clone()))
+        });
+        found.unwrap_or_else(|| (self.key.clone(), self.sealed.clone()))
+    }
+
     /// Computes the code for a moving factor, sealed until its record is durable.
     async fn compute(&self, agent: &Agent, moving_factor: u64) -> Result<SealedCode, Failure> {
-        let (key, context, sealed) = (self.key.clone(), self.context.clone(), self.sealed.clone());
-        let mac = agent.token(agent.workers.otp_mac(key, context, sealed, moving_factor)).await?;
+        // Waiting for a window takes its time: the key may have been replaced since.
+        let _in_use = agent.keys_in_use.read().await;
+        let (key, sealed) = self.newest_seal(&agent.store.view());
+        let mac = agent.token(agent.workers.otp_mac(key, self.context.clone(), sealed, moving_factor)).await?;
         let code = render(&mac, self.account.kind, self.account.digits).map_err(out_of_range)?;
         Ok(SealedCode::new(self.account.id, moving_factor, code))
     }

@@ -3,11 +3,13 @@
 mod account;
 mod agent;
 mod audit;
+mod ceremony;
 mod code;
 mod connection;
 mod grant;
 mod identity;
 mod session;
+mod step_up;
 mod vault;
 
 use std::sync::Arc;
@@ -62,6 +64,11 @@ pub struct Agent {
     pub clock: Clock,
     /// How seeds of new vaults are sealed when nobody says.
     pub default_scheme: Scheme,
+    /// Held while a ceremony runs: one at a time.
+    pub ceremony: tokio::sync::Mutex<()>,
+    /// Held for reading while a vault key is in use. Whoever is about to destroy one takes it for writing once: what began
+    /// before has then ended, and what begins later sees the new seals.
+    pub keys_in_use: tokio::sync::RwLock<()>,
 }
 
 /// What the caller is told when the token fails.
@@ -172,6 +179,7 @@ impl Service for Agent {
         dispatch!(agent, connection, request, {
             method::session::Open => session::open,
             method::session::Prove => session::prove,
+            method::session::Challenge => step_up::challenge,
             method::session::Whoami => session::whoami,
             method::session::List => session::list,
             method::session::End => session::end,
@@ -195,6 +203,12 @@ impl Service for Agent {
             method::identity::KeyAdd => identity::key_add,
             method::identity::KeyRemove => identity::key_remove,
             method::identity::Revoke => identity::revoke,
+            method::ceremony::Propose => ceremony::propose,
+            method::ceremony::List => ceremony::list,
+            method::ceremony::Show => ceremony::show,
+            method::ceremony::Confirm => ceremony::confirm,
+            method::ceremony::Cancel => ceremony::cancel,
+            method::ceremony::Run => ceremony::run,
             method::audit::Read => audit::read,
             method::audit::Leaves => audit::leaves,
             method::audit::Checkpoint => audit::checkpoint,

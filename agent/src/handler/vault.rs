@@ -41,6 +41,7 @@ pub(super) async fn list(agent: &Agent, connection: &mut Connection, _: List) ->
             min_assurance: policy.min_assurance,
             scheme: policy.scheme,
             log: origin(&view, LogId::Vault(*id)).to_string(),
+            destroyed_at: vault.destroyed_at,
         });
     }
     Ok(ListResult { items }.into())

@@ -131,6 +131,22 @@ impl AgentProof {
         })
     }
 
+    /// What the identity key in the token has to sign for an SSHSIG over a text for outsiders.
+    ///
+    /// # Errors
+    /// [`EndorsementError::Encode`] if the namespace is empty.
+    pub fn statement_digest(&self, namespace: &str, text: &str) -> Result<[u8; 32], EndorsementError> {
+        digest_to_sign(namespace, text)
+    }
+
+    /// Makes the armoured SSHSIG of what the token signed (`r ‖ s`): `ssh-keygen -Y verify` accepts it.
+    ///
+    /// # Errors
+    /// [`EndorsementError::WrongSignature`] if the signature is not by the identity key over this text.
+    pub fn statement(&self, namespace: &str, text: &str, raw: &[u8; 64]) -> Result<String, EndorsementError> {
+        armour(&self.identity, namespace, text, raw)
+    }
+
     /// Makes and endorses a new session key if the current one is past half its life, or is not valid yet because the
     /// clock was set back. True if it did. Asks the token, so it may block; logins go on meanwhile.
     ///
@@ -162,15 +178,23 @@ fn endorse(
     let not_after = not_before.saturating_add(SignedDuration::from_secs(ENDORSEMENT_LIFE_S_MAX)).unwrap_or(not_before);
     let text = endorsement_text(&sshsig::fingerprint(identity), instance, &session_key, not_before, not_after);
 
-    // SSHSIG hashes the text with sha512 and ECDSA P-256 hashes what surrounds that with SHA-256 (RFC 5656 §6.2.1).
-    let signed = SshSig::signed_data(ENDORSEMENT_NAMESPACE, HashAlg::Sha512, text.as_bytes())?;
-    let raw = sign(&Sha256::digest(&signed).into()).map_err(EndorsementError::Token)?;
-    let signature =
-        SshSig::new(identity.key_data().clone(), ENDORSEMENT_NAMESPACE, HashAlg::Sha512, ecdsa_signature(&raw)?)?;
-    let signature = signature.to_pem(LineEnding::LF)?;
-    sshsig::verify(identity, ENDORSEMENT_NAMESPACE, text.as_bytes(), &signature)
-        .map_err(|_| EndorsementError::WrongSignature)?;
+    let raw = sign(&digest_to_sign(ENDORSEMENT_NAMESPACE, &text)?).map_err(EndorsementError::Token)?;
+    let signature = armour(identity, ENDORSEMENT_NAMESPACE, &text, &raw)?;
     Ok(Session { key, endorsement: Endorsement { session_key, not_before, not_after, signature } })
+}
+
+/// What the token signs for an SSHSIG over a text.
+fn digest_to_sign(namespace: &str, text: &str) -> Result<[u8; 32], EndorsementError> {
+    // SSHSIG hashes the text with sha512 and ECDSA P-256 hashes what surrounds that with SHA-256 (RFC 5656 §6.2.1).
+    Ok(Sha256::digest(SshSig::signed_data(namespace, HashAlg::Sha512, text.as_bytes())?).into())
+}
+
+/// The armoured SSHSIG around what the token signed, after it was verified.
+fn armour(identity: &PublicKey, namespace: &str, text: &str, raw: &[u8; 64]) -> Result<String, EndorsementError> {
+    let signature = SshSig::new(identity.key_data().clone(), namespace, HashAlg::Sha512, ecdsa_signature(raw)?)?;
+    let signature = signature.to_pem(LineEnding::LF)?;
+    sshsig::verify(identity, namespace, text.as_bytes(), &signature).map_err(|_| EndorsementError::WrongSignature)?;
+    Ok(signature)
 }
 
 /// The token's r ‖ s as SSH writes it: two mpints (RFC 5656 §3.1.2).

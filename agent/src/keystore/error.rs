@@ -23,6 +23,16 @@ pub enum Operation {
     CheckVaultKey,
     /// [`super::Keystore::seal`].
     Seal,
+    /// [`super::Keystore::discard_vault_key`].
+    DiscardVaultKey,
+    /// [`super::Keystore::check_sealed`].
+    CheckSealed,
+    /// [`super::Keystore::check_recoverable`].
+    CheckRecoverable,
+    /// [`super::Keystore::reseal`].
+    Reseal,
+    /// [`super::Keystore::hand_over`].
+    HandOver,
     /// [`super::Keystore::otp_mac`].
     OtpMac,
     /// [`super::Keystore::sign`].
@@ -50,6 +60,11 @@ impl fmt::Display for Operation {
             Self::DestroyVaultKey => "destroy a vault key",
             Self::CheckVaultKey => "check a vault key",
             Self::Seal => "seal a seed",
+            Self::DiscardVaultKey => "discard an unused vault key",
+            Self::CheckSealed => "check sealed seeds",
+            Self::CheckRecoverable => "check recovery copies",
+            Self::Reseal => "seal a seed anew",
+            Self::HandOver => "hand seeds over",
             Self::OtpMac => "compute a code",
             Self::Sign => "sign with the agent identity",
             Self::SealStoreKeys => "seal the store keys",
@@ -110,6 +125,11 @@ pub enum KeystoreError {
     /// The token is away or broken.
     #[error("cannot {operation}: the token does not work ({code})")]
     Device { operation: Operation, code: String },
+    /// The recovery copy of an account is missing, does not open with the key that was given, or holds another seed.
+    #[error(
+        "cannot {operation}: the recovery copy of account {account} does not open with this key or is not its seed"
+    )]
+    NotRecovered { operation: Operation, account: String },
     /// Sealed data was altered, or belongs to another account, vault, key, store or token. Outside data can cause this.
     #[error("cannot {operation}: the sealed data was altered or belongs elsewhere")]
     Corrupt { operation: Operation },
@@ -195,7 +215,7 @@ impl KeystoreError {
             Self::Login { .. } => ErrorClass::Login,
             Self::Handle { .. } => ErrorClass::Handle,
             Self::Device { .. } | Self::System { .. } => ErrorClass::Device,
-            Self::Corrupt { .. } => ErrorClass::Data,
+            Self::Corrupt { .. } | Self::NotRecovered { .. } => ErrorClass::Data,
             Self::Pin { .. } | Self::PinForm { .. } => ErrorClass::Pin,
             Self::KeyMissing { .. } => ErrorClass::KeyMissing,
             Self::KeyMismatch { .. } | Self::OtherToken { .. } => ErrorClass::KeyMismatch,

@@ -4,6 +4,7 @@
 //! everything that crosses it is plain data: it runs in a process of its own, the worker, and the agent asks through
 //! [`worker::Workers`]. **No function returns a seed.** The room knows nothing of identities, grants, rows or clocks.
 
+pub mod batch;
 mod context;
 mod error;
 #[cfg(test)]
@@ -20,8 +21,11 @@ pub use error::{ErrorClass, KeystoreError, Operation};
 pub use report::{Outcome, ProbeReport, ProbeRow};
 pub use sealed::{SealedSeed, TokenId, VaultKey};
 pub use secret::{OtpMac, SEED_LEN_MAX, Seed, SeedError, StoreKeys};
-use strongroom_proto::ids::{OrgId, VaultId};
+use strongroom_proto::ids::{AccountId, OrgId, VaultId};
 use strongroom_proto::words::Scheme;
+
+use self::batch::{HandOver, StoredSeed};
+use crate::recovery::RecoveryIdentity;
 
 /// The token as a worker serves it. Every call blocks for a device operation.
 ///
@@ -49,6 +53,51 @@ pub trait Keystore: Send + Sync {
     /// # Errors
     /// `KeyMissing` or `KeyMismatch`.
     fn check_vault_key(&self, key: &VaultKey) -> Result<(), KeystoreError>;
+
+    /// Destroys whatever stands under the label of a vault key, for ever and without a look at its key-check value. True if
+    /// there was something. Only for a key that was made and never used: the caller has proved that nothing is sealed
+    /// under this number.
+    ///
+    /// # Errors
+    /// The classes of the token only.
+    fn discard_vault_key(&self, vault: VaultId, number: u32) -> Result<bool, KeystoreError>;
+
+    /// Proves that every seed opens under its key, at most [`batch::BATCH_MAX`] of them.
+    ///
+    /// # Errors
+    /// As [`Keystore::otp_mac`], for the first that does not.
+    fn check_sealed(&self, seeds: &[StoredSeed]) -> Result<(), KeystoreError>;
+
+    /// Says of which seeds, by account, no recovery copy opens with this key and holds what is sealed; at most
+    /// [`batch::BATCH_MAX`] of them.
+    ///
+    /// # Errors
+    /// The classes of the token only.
+    fn check_recoverable(
+        &self,
+        seeds: &[StoredSeed],
+        identity: &RecoveryIdentity,
+    ) -> Result<Vec<AccountId>, KeystoreError>;
+
+    /// Seals seeds anew under another key of their vault, at most [`batch::BATCH_MAX`] of them: those of `derived` from
+    /// their own seals, those of `resident` from their recovery copies. Every new seal was proved to hold the same seed.
+    ///
+    /// # Errors
+    /// `NotRecovered` naming the account if a copy is missing, does not open or holds another seed; otherwise as
+    /// [`Keystore::seal`] and [`Keystore::otp_mac`].
+    fn reseal(
+        &self,
+        seeds: &[StoredSeed],
+        to: &VaultKey,
+        identity: Option<&RecoveryIdentity>,
+    ) -> Result<Vec<SealedSeed>, KeystoreError>;
+
+    /// Makes the file for a client: an age file that only the client's key opens, with every account and its seed. Always
+    /// from the recovery copies: without the recovery key, whoever holds the agent could ask for any seed here.
+    ///
+    /// # Errors
+    /// `NotRecovered` naming the account; `Refused` if the recipient is none.
+    fn hand_over(&self, order: &HandOver, identity: &RecoveryIdentity) -> Result<Vec<u8>, KeystoreError>;
 
     /// Seals a seed under a vault key, bound to its context, the token and the key.
     ///

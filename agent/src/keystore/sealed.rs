@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use strongroom_proto::ids::VaultId;
 use strongroom_proto::words::Scheme;
 
@@ -50,9 +50,9 @@ pub struct VaultKey {
     pub kcv: [u8; 8],
 }
 
-/// A seed that only one key of one token opens, and only for one account.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// A seed that only one key of one token opens, and only for one account. Its stored form is text; to a worker it goes as
+/// bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedSeed {
     /// How it is sealed.
     pub scheme: Scheme,
@@ -63,15 +63,54 @@ pub struct SealedSeed {
     /// The number of the vault key that sealed it.
     pub key_number: u32,
     /// `derived`: the 16 bytes that make this seed's own key. Empty under `resident`.
-    #[serde(with = "base64_bytes", default, skip_serializing_if = "Vec::is_empty")]
     pub salt: Vec<u8>,
     /// `resident` version 1: the wrapped block (RFC 3394), 72 or 136 bytes. `derived` version 1: nonce, ciphertext and
     /// tag of AES-256-GCM, 92 or 156 bytes.
-    #[serde(with = "base64_bytes")]
     pub blob: Vec<u8>,
     /// `resident`: HMAC-SHA-256 over context and blob, because key wrap has no associated data. Empty under `derived`.
-    #[serde(with = "base64_bytes", default, skip_serializing_if = "Vec::is_empty")]
     pub binding: Vec<u8>,
+}
+
+/// The stored form.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    scheme: Scheme,
+    version: u8,
+    token: TokenId,
+    key_number: u32,
+    #[serde(with = "base64_bytes", default, skip_serializing_if = "Vec::is_empty")]
+    salt: Vec<u8>,
+    #[serde(with = "base64_bytes")]
+    blob: Vec<u8>,
+    #[serde(with = "base64_bytes", default, skip_serializing_if = "Vec::is_empty")]
+    binding: Vec<u8>,
+}
+
+/// The form on the way to a worker, whose format leaves no field out.
+type Binary = (Scheme, u8, TokenId, u32, Vec<u8>, Vec<u8>, Vec<u8>);
+
+impl Serialize for SealedSeed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { scheme, version, token, key_number, salt, blob, binding } = self.clone();
+        if serializer.is_human_readable() {
+            Text { scheme, version, token, key_number, salt, blob, binding }.serialize(serializer)
+        } else {
+            (scheme, version, token, key_number, salt, blob, binding).serialize(serializer)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SealedSeed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (scheme, version, token, key_number, salt, blob, binding) = if deserializer.is_human_readable() {
+            let Text { scheme, version, token, key_number, salt, blob, binding } = Text::deserialize(deserializer)?;
+            (scheme, version, token, key_number, salt, blob, binding)
+        } else {
+            Binary::deserialize(deserializer)?
+        };
+        Ok(Self { scheme, version, token, key_number, salt, blob, binding })
+    }
 }
 
 impl SealedSeed {

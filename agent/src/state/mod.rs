@@ -3,14 +3,16 @@
 //!
 //! The maps are persistent: a snapshot costs a few pointers, so a command works on a copy and a failed one leaves no trace.
 
+pub mod ceremony;
 pub mod rows;
 
 use imbl::{GenericOrdMap, shared_ptr::DefaultSharedPtr};
 use jiff::Timestamp;
 use strongroom_proto::audit::merkle::{Frontier, Hash};
-use strongroom_proto::ids::{AccountId, GrantId, IdentityId, OrgId, Slug, VaultId};
+use strongroom_proto::ids::{AccountId, CeremonyId, GrantId, IdentityId, OrgId, Slug, VaultId};
 use strongroom_proto::words::{IdentityStatus, OrgRole};
 
+use self::ceremony::Ceremony;
 use self::rows::{Account, Grant, Identity, Key, Login, Org, Policy, RecoveryCopy, SealedSeedRow, Vault, VaultKeyRow};
 
 /// An ordered persistent map.
@@ -94,6 +96,8 @@ pub struct State {
     pub seeds: Map<AccountId, SealedSeedRow>,
     /// Offline recovery copies.
     pub recovery: Map<AccountId, RecoveryCopy>,
+    /// Ceremonies, also those that are over.
+    pub ceremonies: Map<CeremonyId, Ceremony>,
     /// Grants, also ended ones.
     pub grants: Map<GrantId, Grant>,
     /// Active grants by identity and vault.
@@ -131,6 +135,7 @@ impl State {
             accounts: Map::new(),
             seeds: Map::new(),
             recovery: Map::new(),
+            ceremonies: Map::new(),
             grants: Map::new(),
             grants_of: Map::new(),
             identity_slugs: Map::new(),
@@ -181,6 +186,16 @@ impl State {
     #[must_use]
     pub fn newest_vault_key(&self, vault: VaultId) -> Option<&VaultKeyRow> {
         self.vault_keys.range((vault, 0)..=(vault, u32::MAX)).next_back().map(|(_, row)| row)
+    }
+
+    /// The keys of a vault that the token holds, oldest first: one, and two while one takes the other's place.
+    pub fn vault_keys_of(&self, vault: VaultId) -> impl Iterator<Item = &VaultKeyRow> {
+        self.vault_keys.range((vault, 0)..=(vault, u32::MAX)).map(|(_, row)| row)
+    }
+
+    /// The ceremonies of a vault, in no order.
+    pub fn ceremonies_of(&self, vault: VaultId) -> impl Iterator<Item = &Ceremony> {
+        self.ceremonies.values().filter(move |ceremony| ceremony.vault == vault)
     }
 
     /// The grants of an identity in a vault that have not been ended. They may lie in the future or have run out.

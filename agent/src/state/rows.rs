@@ -9,6 +9,7 @@ use strongroom_proto::words::{
     Algorithm, Assurance, IdentityKind, IdentityStatus, OrgRole, OtpKind, Scheme, VaultRole,
 };
 
+use super::ceremony::{Ceremony, CeremonyNames};
 use super::{LogId, State};
 use crate::keystore::{SealedSeed, SeedContext, VaultKey};
 
@@ -127,6 +128,9 @@ pub struct Vault {
     pub id: VaultId,
     /// Since when.
     pub created_at: Timestamp,
+    /// When its key was destroyed; absent while it exists. Its log stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destroyed_at: Option<Timestamp>,
     /// Slug and client name.
     #[serde(skip, default = "VaultNames::unknown")]
     pub names: VaultNames,
@@ -385,7 +389,7 @@ row!(VaultKeyRow, "vault_key", decides: true,
     key: |row| [row.key.vault.as_bytes().as_slice(), &row.key.number.to_be_bytes()].concat(),
     log: |row| LogId::Vault(row.key.vault), names: Nothing,
     place: |row, state| { state.vault_keys.insert((row.key.vault, row.key.number), row); },
-    displace: |_, _| {});
+    displace: |row, state| { state.vault_keys.remove(&(row.key.vault, row.key.number)); });
 
 row!(Account, "account", decides: true,
 key: |account| account.id.as_bytes().to_vec(), log: |account| LogId::Vault(account.vault), names: AccountNames,
@@ -421,4 +425,9 @@ row!(Grant, "grant", decides: true,
         }
         state.grants.insert(grant.id, grant);
     },
+    displace: |_, _| {});
+
+row!(Ceremony, "ceremony", decides: true,
+    key: |ceremony| ceremony.id.as_bytes().to_vec(), log: |ceremony| LogId::Vault(ceremony.vault), names: CeremonyNames,
+    place: |ceremony, state| { state.ceremonies.insert(ceremony.id, ceremony); },
     displace: |_, _| {});

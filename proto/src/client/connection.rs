@@ -24,6 +24,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 pub struct Client {
     pub(super) socket: PathBuf,
     pub(super) agent_key: Option<String>,
+    pub(super) known: Option<super::step_up::Known>,
     lines: FramedRead<ReadHalf<Box<dyn Duplex>>, Lines>,
     writer: WriteHalf<Box<dyn Duplex>>,
     last_id: u64,
@@ -108,6 +109,7 @@ impl Client {
         Self {
             socket: socket.to_owned(),
             agent_key: None,
+            known: None,
             lines: FramedRead::new(reader, Lines::new(RESPONSE_LEN_MAX)),
             writer,
             last_id: 0,

@@ -4,6 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use ssh_key::{EcdsaCurve, PublicKey};
 
+use super::step_up::Known;
 use super::{CallError, Client, PinVerdict, Pins, SignError, Signer};
 use crate::ids::Slug;
 use crate::login::{
@@ -112,12 +113,13 @@ impl Client {
         let signature = patiently(|| login.signer.sign(LOGIN_NAMESPACE, text.as_bytes()))?;
         let proved = self.call(&Prove { signature }).await?;
         self.agent_key = Some(opened.agent_key);
+        self.known = Some(Known { agent, instance: opened.instance, identity: login.identity.clone() });
         Ok(proved)
     }
 }
 
 /// Waits for a person without holding up the other tasks of a threaded runtime: a touch may take a minute.
-fn patiently<T>(ask: impl FnOnce() -> T) -> T {
+pub(super) fn patiently<T>(ask: impl FnOnce() -> T) -> T {
     match tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor()) {
         Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(ask),
         _ => ask(),
@@ -173,7 +175,7 @@ fn check_agent(opened: &Opened, client_nonce: &str, now: Timestamp) -> Result<St
 }
 
 /// Whatever goes into the signed text must not be able to add a line to it.
-fn is_nonce(text: &str) -> bool {
+pub(super) fn is_nonce(text: &str) -> bool {
     text.len() == 2 * NONCE_LEN && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 

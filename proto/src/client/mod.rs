@@ -7,6 +7,7 @@ mod connection;
 mod known_agents;
 mod login;
 mod socket_path;
+mod step_up;
 
 use std::path::Path;
 

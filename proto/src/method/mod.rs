@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 pub mod account;
 pub mod agent;
 pub mod audit;
+pub mod ceremony;
 pub mod code;
 pub mod grant;
 pub mod identity;
@@ -36,6 +37,7 @@ pub(crate) use method;
 pub const NAMES: &[&str] = &[
     session::Open::NAME,
     session::Prove::NAME,
+    session::Challenge::NAME,
     session::Whoami::NAME,
     session::List::NAME,
     session::End::NAME,
@@ -59,12 +61,27 @@ pub const NAMES: &[&str] = &[
     identity::KeyAdd::NAME,
     identity::KeyRemove::NAME,
     identity::Revoke::NAME,
+    ceremony::Propose::NAME,
+    ceremony::List::NAME,
+    ceremony::Show::NAME,
+    ceremony::Confirm::NAME,
+    ceremony::Cancel::NAME,
+    ceremony::Run::NAME,
     audit::Read::NAME,
     audit::Leaves::NAME,
     audit::Checkpoint::NAME,
     audit::Export::NAME,
     agent::Status::NAME,
 ];
+
+/// The methods whose caller signs each call.
+pub const STEPPED_UP: &[&str] = &[ceremony::Propose::NAME, ceremony::Confirm::NAME];
+
+/// A method whose caller signs the call itself ([`session::StepUp`]).
+pub trait SteppedUp: Method {
+    /// Where the signature stands. It is no part of what is signed.
+    fn step_up(&mut self) -> &mut Option<session::StepUp>;
+}
 
 /// An empty result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]

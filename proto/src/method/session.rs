@@ -80,6 +80,37 @@ pub struct Proved {
     pub expires_at: Timestamp,
 }
 
+/// Asks for a nonce to sign one call with. A connection has one such nonce; a new one takes the place of the old.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Challenge {
+    /// The method to be called, one of [`crate::method::STEPPED_UP`].
+    pub method: String,
+    /// SHA-256 of its parameters without `step_up` ([`crate::encoding::digest`]), 64 hex digits.
+    pub params_sha256: String,
+}
+method!(Challenge => "session.challenge" -> Challenged);
+
+/// What goes into the text that is signed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Challenged {
+    /// 32 random bytes, 64 hex digits; good for one call on this connection.
+    pub nonce: String,
+    /// Until when.
+    pub expires_at: Timestamp,
+}
+
+/// A call's own signature, beside its parameters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepUp {
+    /// The nonce of `session.challenge`.
+    pub nonce: String,
+    /// Armoured SSHSIG over [`crate::login::step_up_text`] by the session's key, namespace
+    /// [`crate::login::STEP_UP_NAMESPACE`].
+    pub signature: String,
+}
+
 /// Asks who this connection is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

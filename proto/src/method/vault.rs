@@ -1,5 +1,6 @@
 //! `vault.*`: the clients.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Changed, Receipt, method};
@@ -40,6 +41,9 @@ pub struct Item {
     pub scheme: Scheme,
     /// The origin of the vault's log.
     pub log: String,
+    /// When it was destroyed: nothing is left of it but its log. Absent while it exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destroyed_at: Option<Timestamp>,
 }
 
 /// Makes a vault and its key in the token. Admins only.

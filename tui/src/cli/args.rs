@@ -8,7 +8,7 @@ use clap::{Arg, ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Pars
 use strongroom_proto::ids::Slug;
 
 use super::output::Color;
-use super::{account, audit, code, completions, grant, identity, import, list, session, vault, when};
+use super::{account, audit, ceremony, code, completions, grant, identity, import, list, session, vault, when};
 use crate::settings::Settings;
 
 /// The id of `--key` where it means the key that logs in.
@@ -137,7 +137,7 @@ pub(super) enum Command {
     List(list::List),
     /// Show one account, never its seed
     Show(list::Show),
-    /// Clients: list, create, rename, freeze, thaw
+    /// Clients: list, create, rename, freeze, thaw, rotate-key, destroy, hand-over
     #[command(subcommand)]
     Vault(vault::Vault),
     /// Accounts: add, import, rm
@@ -149,6 +149,9 @@ pub(super) enum Command {
     /// Rights in vaults: give, list, end
     #[command(subcommand)]
     Grant(grant::Grant),
+    /// What two people do together: list, show, confirm, cancel, run
+    #[command(subcommand)]
+    Ceremony(ceremony::Ceremony),
     /// The trail: show, verify, export
     #[command(subcommand)]
     Audit(audit::Audit),

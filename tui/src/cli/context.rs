@@ -61,6 +61,11 @@ impl Context {
 
     /// Connects and logs in.
     pub(super) async fn log_in(&self) -> Result<Client, CliError> {
+        Ok(self.log_in_to_sign().await?.0)
+    }
+
+    /// Connects and logs in, and keeps what signs for calls that are signed themselves.
+    pub(super) async fn log_in_to_sign(&self) -> Result<(Client, Box<dyn Signer>), CliError> {
         let settings = self.settings()?;
         let identity = identity(&settings)?;
         let person: Arc<dyn Person> = if self.globals.no_input { Arc::new(Nobody) } else { Arc::new(Terminal) };
@@ -68,7 +73,7 @@ impl Context {
         let pins = self.known_agents(&settings);
         let mut client = self.connect_to(&socket(&settings)).await?;
         client.login(Login { identity, client: CLIENT, signer: signer.as_ref(), pins: &pins }).await?;
-        Ok(client)
+        Ok((client, signer))
     }
 
     /// How codes are copied.

@@ -8,6 +8,7 @@
 mod account;
 mod args;
 mod audit;
+mod ceremony;
 mod code;
 mod completions;
 mod context;
@@ -17,6 +18,7 @@ mod identity;
 mod import;
 mod list;
 mod output;
+mod propose;
 mod rows;
 mod session;
 mod terminal;
@@ -160,6 +162,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), CliError> {
         Command::Account(Account::Remove(arguments)) => account::remove(context, arguments).await,
         Command::Identity(command) => identity::identity(context, command).await,
         Command::Grant(command) => grant::grant(context, command).await,
+        Command::Ceremony(command) => ceremony::ceremony(context, command).await,
         Command::Audit(command) => audit::audit(context, command).await,
         Command::Session(command) => session::session(context, command).await,
         Command::Status(arguments) => session::status(context, arguments).await,

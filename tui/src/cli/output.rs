@@ -110,6 +110,13 @@ impl Output {
         }
     }
 
+    /// Says several lines beside the result.
+    pub(super) fn say_lines(&self, lines: &str) {
+        if !self.quiet && !self.json {
+            complain(lines);
+        }
+    }
+
     /// Says what belongs to an error but is longer than a sentence; under `--json` the error object holds it.
     pub(super) fn report(&self, lines: &str) {
         if !self.json {

@@ -9,6 +9,7 @@ use strongroom_proto::words::{Assurance, Scheme};
 use super::context::Context;
 use super::error::CliError;
 use super::output::table;
+use super::propose::{self, Why};
 
 /// `strongroom vault`
 #[derive(Debug, Subcommand)]
@@ -53,6 +54,39 @@ pub(super) enum Vault {
         #[arg(short, long)]
         reason: String,
     },
+    /// Propose a new vault key: every seed is sealed anew and the old key destroyed (two people)
+    RotateKey {
+        /// Which vault
+        #[arg(value_name = "VAULT")]
+        vault: Slug,
+        /// How seeds are sealed afterwards: resident or derived [default: as now]
+        #[arg(long)]
+        scheme: Option<Scheme>,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Propose to destroy a vault's key, and with it every seed for ever (two people)
+    Destroy {
+        /// Which vault
+        #[arg(value_name = "VAULT")]
+        vault: Slug,
+        /// The vault's name once more, where nobody can type it
+        #[arg(long, value_name = "VAULT")]
+        name: Option<Slug>,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Propose to give a client its seeds, encrypted to the client's own key (two people)
+    HandOver {
+        /// Which vault
+        #[arg(value_name = "VAULT")]
+        vault: Slug,
+        /// The client's key: age1…, ssh-ed25519 …, or the path of a .pub file
+        #[arg(long, value_name = "KEY")]
+        to: String,
+        #[command(flatten)]
+        why: Why,
+    },
     /// Lift a freeze (admins)
     Thaw {
         /// Which vault
@@ -76,8 +110,16 @@ struct Touched<'a> {
 }
 
 pub(super) async fn vault(context: &Context, command: Vault) -> Result<(), CliError> {
+    let command = match command {
+        Vault::RotateKey { vault, scheme, why } => return propose::rotate_key(context, vault, scheme, why).await,
+        Vault::Destroy { vault, name, why } => return propose::destroy(context, vault, name, why).await,
+        Vault::HandOver { vault, to, why } => return propose::hand_over(context, vault, &to, why).await,
+        other => other,
+    };
     let mut client = context.log_in().await?;
     match command {
+        // Handled above: these sign what they call.
+        Vault::RotateKey { .. } | Vault::Destroy { .. } | Vault::HandOver { .. } => Ok(()),
         Vault::List => {
             let list = client.call(&vault::List {}).await?;
             context.out.answer("strongroom.vaults/1", &list, &text(&list.items, context.out.terminal))
@@ -114,10 +156,18 @@ fn text(items: &[vault::Item], terminal: bool) -> String {
             item.name.clone(),
             item.accounts.to_string(),
             if item.roles.is_empty() { "-".to_owned() } else { words(&item.roles) },
-            if item.frozen { "FROZEN" } else { "open" }.to_owned(),
+            state(item).to_owned(),
         ]
     };
     table(&["VAULT", "NAME", "ACCOUNTS", "YOUR ROLES", "STATE"], &items.iter().map(row).collect::<Vec<_>>(), terminal)
+}
+
+fn state(item: &vault::Item) -> &'static str {
+    match (item.destroyed_at, item.frozen) {
+        (Some(_), _) => "DESTROYED",
+        (None, true) => "FROZEN",
+        (None, false) => "open",
+    }
 }
 
 /// Words of a vocabulary with commas between.
@@ -142,6 +192,7 @@ mod tests {
             min_assurance: Assurance::SoftwareKey,
             scheme: Scheme::Resident,
             log: "strongroom/o/v".into(),
+            destroyed_at: None,
         };
         assert_eq!(text(&[item], false), "acme\tAcme Dental Group\t7\tviewer,manager\tFROZEN\n");
     }

@@ -106,6 +106,7 @@ fn vault_item(slug: &str, name: &str, frozen: bool, accounts: u64) -> vault::Ite
         min_assurance: Assurance::SoftwareKey,
         scheme: Scheme::Resident,
         log: format!("strongroom/org/{slug}"),
+        destroyed_at: None,
     }
 }
 

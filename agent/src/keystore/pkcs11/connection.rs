@@ -17,7 +17,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
 use super::fault::{At, at_login};
-use super::label::{self, IDENTITY, PREFIX, PROBE, STORE_KEYS};
+use super::label::{self, IDENTITY, PREFIX, PROBE};
 use super::profile::{Counted, KeyTraits};
 use super::{TokenConfig, template, token_file};
 use crate::keystore::{KeystoreError, Operation, TokenId};

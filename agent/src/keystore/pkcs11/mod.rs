@@ -11,6 +11,7 @@ mod label;
 mod probe;
 pub mod profile;
 mod provision;
+mod renewal;
 mod resident;
 mod sealing;
 mod selector;
@@ -27,7 +28,7 @@ use std::sync::{Mutex, MutexGuard};
 use cryptoki::mechanism::Mechanism;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use strongroom_proto::ids::{OrgId, VaultId};
+use strongroom_proto::ids::{AccountId, OrgId, VaultId};
 use strongroom_proto::words::Scheme;
 use zeroize::Zeroizing;
 
@@ -35,11 +36,13 @@ use self::connection::{Connection, Module};
 pub use self::profile::{BUILT_IN, TokenProfile};
 use self::resident::Binder;
 pub use self::selector::TokenSelector;
+use super::batch::{HandOver, StoredSeed};
 use super::secret::Scratch;
 use super::{
     ErrorClass, Keystore, KeystoreError, Operation, OtpMac, ProbeReport, SealedSeed, Seed, SeedContext, StoreKeys,
     TokenId, VaultKey,
 };
+use crate::recovery::RecoveryIdentity;
 
 /// Which token to use, and what is known about it: the profile with the configuration's own values put over it. Plain data,
 /// without a PIN: it can be sent to the process that loads the module.
@@ -227,6 +230,56 @@ impl Keystore for Pkcs11Keystore {
     fn check_vault_key(&self, key: &VaultKey) -> Result<(), KeystoreError> {
         let operation = Operation::CheckVaultKey;
         self.with(operation, |live, _| keys::verified_anew(&mut live.connection, key, operation).map(|_| ()))
+    }
+
+    fn discard_vault_key(&self, vault: VaultId, number: u32) -> Result<bool, KeystoreError> {
+        self.with(Operation::DiscardVaultKey, |live, _| {
+            provision::discard_vault_key(&mut live.connection, vault, number)
+        })
+    }
+
+    fn check_sealed(&self, seeds: &[StoredSeed]) -> Result<(), KeystoreError> {
+        for seed in seeds {
+            self.with(Operation::CheckSealed, |live, scratch| renewal::probe(live, scratch, &self.token, seed))?;
+        }
+        Ok(())
+    }
+
+    fn check_recoverable(
+        &self,
+        seeds: &[StoredSeed],
+        identity: &RecoveryIdentity,
+    ) -> Result<Vec<AccountId>, KeystoreError> {
+        let mut lost = Vec::new();
+        for seed in seeds {
+            let recoverable = self.with(Operation::CheckRecoverable, |live, scratch| {
+                renewal::is_recoverable(live, scratch, &self.token, seed, identity)
+            })?;
+            if !recoverable {
+                lost.push(seed.context.account);
+            }
+        }
+        Ok(lost)
+    }
+
+    fn reseal(
+        &self,
+        seeds: &[StoredSeed],
+        to: &VaultKey,
+        identity: Option<&RecoveryIdentity>,
+    ) -> Result<Vec<SealedSeed>, KeystoreError> {
+        let one = |seed: &StoredSeed| {
+            self.with(Operation::Reseal, |live, scratch| {
+                renewal::reseal(live, scratch, &self.token, seed, to, identity)
+            })
+        };
+        seeds.iter().map(one).collect()
+    }
+
+    fn hand_over(&self, order: &HandOver, identity: &RecoveryIdentity) -> Result<Vec<u8>, KeystoreError> {
+        self.with(Operation::HandOver, |live, scratch| {
+            renewal::hand_over_file(live, scratch, &self.token, order, identity)
+        })
     }
 
     fn seal(&self, key: &VaultKey, context: &SeedContext, seed: &Seed) -> Result<SealedSeed, KeystoreError> {

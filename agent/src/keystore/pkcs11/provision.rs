@@ -201,6 +201,23 @@ pub(super) fn destroy_vault_key(connection: &mut Connection, key: &VaultKey) -> 
     destroy(connection, object, &key.label, operation)
 }
 
+/// Destroys everything under the label of a vault key that was never used.
+pub(super) fn discard_vault_key(
+    connection: &mut Connection,
+    vault: VaultId,
+    number: u32,
+) -> Result<bool, KeystoreError> {
+    let operation = Operation::DiscardVaultKey;
+    let label = label::vault_key(vault, number);
+    // "No objects" is also what a token says whose files are gone.
+    keys::canary(connection, operation)?;
+    let found = connection.find(&label, operation)?;
+    for object in &found {
+        destroy(connection, *object, &label, operation)?;
+    }
+    Ok(!found.is_empty())
+}
+
 fn destroy(
     connection: &mut Connection,
     object: cryptoki::object::ObjectHandle,

@@ -97,7 +97,7 @@ fn release(
     }
 }
 
-fn check_belongs(
+pub(super) fn check_belongs(
     token: &TokenId,
     key: &VaultKey,
     context: &SeedContext,

@@ -21,6 +21,7 @@ use super::wire::{Answer, Answered, Asked, Call, Greeting, Hello, PinFrom, Purpo
 use crate::keystore::pkcs11::Pkcs11Keystore;
 use crate::keystore::{Keystore, KeystoreError, Operation, Seed, StoreKeys};
 use crate::pin::{PIN_LEN_MAX, PinError};
+use crate::recovery::RecoveryIdentity;
 
 /// How long the worker looks out for the next call before it sleeps: to be woken on a processor that sleeps too takes as
 /// long as a call.
@@ -179,10 +180,10 @@ fn answer(keystore: &dyn Keystore, call: Call, memory: Option<&File>) -> Result<
         Call::CheckVaultKey { key } => keystore.check_vault_key(&key).map(|()| Answer::Done),
         Call::Seal { key, context, seed } => {
             let seed = Seed::from_wire(seed).map_err(|_| malformed(Operation::Seal))?;
-            keystore.seal(&key, &context, &seed).map(|sealed| Answer::Sealed(sealed.into()))
+            keystore.seal(&key, &context, &seed).map(Answer::Sealed)
         }
         Call::OtpMac { key, context, sealed, counter } => {
-            let mac = keystore.otp_mac(&key, &context, &sealed.into(), counter)?;
+            let mac = keystore.otp_mac(&key, &context, &sealed, counter)?;
             Ok(Answer::Mac { algorithm: mac.algorithm(), mac: Zeroizing::new(mac.expose().to_vec()) })
         }
         Call::Sign { digest } => keystore.sign(&digest).map(|signature| Answer::Signature(signature.to_vec())),
@@ -193,9 +194,23 @@ fn answer(keystore: &dyn Keystore, call: Call, memory: Option<&File>) -> Result<
         Call::OpenStoreKeys { store, sealed } => {
             keystore.open_store_keys(store, &sealed).map(|keys| Answer::StoreKeys(keys.to_wire()))
         }
+        Call::DiscardVaultKey { vault, number } => keystore.discard_vault_key(vault, number).map(Answer::Flag),
+        Call::CheckSealed { seeds } => keystore.check_sealed(&seeds).map(|()| Answer::Done),
+        Call::CheckRecoverable { seeds, identity } => {
+            keystore.check_recoverable(&seeds, &recovery(&identity)?).map(Answer::Accounts)
+        }
+        Call::Reseal { seeds, to, identity } => {
+            let identity = identity.as_ref().map(recovery).transpose()?;
+            keystore.reseal(&seeds, &to, identity.as_ref()).map(Answer::SealedSeeds)
+        }
+        Call::HandOver { order, identity } => keystore.hand_over(&order, &recovery(&identity)?).map(Answer::Blob),
         Call::Probe => keystore.probe().map(Answer::Probed),
         Call::Health => keystore.health().map(|()| Answer::Healthy { resident_kib: resident_kib(memory) }),
     }
+}
+
+fn recovery(scalar: &Zeroizing<Vec<u8>>) -> Result<RecoveryIdentity, KeystoreError> {
+    RecoveryIdentity::from_scalar(scalar).ok_or_else(|| malformed(Operation::Reseal))
 }
 
 fn malformed(operation: Operation) -> KeystoreError {

@@ -1,11 +1,12 @@
 //! What agent and worker say to each other. Everything is plain data; what is secret is wiped on both sides.
 
 use serde::{Deserialize, Serialize};
-use strongroom_proto::ids::{OrgId, VaultId};
+use strongroom_proto::ids::{AccountId, OrgId, VaultId};
 use strongroom_proto::words::{Algorithm, Scheme};
 use zeroize::Zeroizing;
 
 use super::sandbox::Sandbox;
+use crate::keystore::batch::{HandOver, StoredSeed};
 use crate::keystore::pkcs11::TokenConfig;
 use crate::keystore::{KeystoreError, ProbeReport, SealedSeed, SeedContext, TokenId, VaultKey};
 use crate::pin::PinSource;
@@ -94,10 +95,30 @@ pub(super) enum Call {
     DestroyVaultKey { key: VaultKey },
     CheckVaultKey { key: VaultKey },
     Seal { key: VaultKey, context: SeedContext, seed: Secret },
-    OtpMac { key: VaultKey, context: SeedContext, sealed: Sealed, counter: u64 },
+    OtpMac { key: VaultKey, context: SeedContext, sealed: SealedSeed, counter: u64 },
     Sign { digest: [u8; 32] },
     SealStoreKeys { store: OrgId, keys: Secret },
     OpenStoreKeys { store: OrgId, sealed: Vec<u8> },
+    DiscardVaultKey {
+        vault: VaultId,
+        number: u32,
+    },
+    CheckSealed {
+        seeds: Vec<StoredSeed>,
+    },
+    CheckRecoverable {
+        seeds: Vec<StoredSeed>,
+        identity: Secret,
+    },
+    Reseal {
+        seeds: Vec<StoredSeed>,
+        to: VaultKey,
+        identity: Option<Secret>,
+    },
+    HandOver {
+        order: HandOver,
+        identity: Secret,
+    },
     Health,
     Probe,
 }
@@ -113,8 +134,11 @@ pub(super) struct Answered {
 #[derive(Serialize, Deserialize)]
 pub(super) enum Answer {
     Done,
+    Flag(bool),
+    Accounts(Vec<AccountId>),
+    SealedSeeds(Vec<SealedSeed>),
     VaultKey(VaultKey),
-    Sealed(Sealed),
+    Sealed(SealedSeed),
     Mac {
         algorithm: Algorithm,
         mac: Secret,
@@ -127,30 +151,4 @@ pub(super) enum Answer {
         resident_kib: u64,
     },
     Probed(ProbeReport),
-}
-
-/// A [`SealedSeed`] without the texts of its stored form.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Sealed {
-    scheme: Scheme,
-    version: u8,
-    token: TokenId,
-    key_number: u32,
-    salt: Vec<u8>,
-    blob: Vec<u8>,
-    binding: Vec<u8>,
-}
-
-impl From<SealedSeed> for Sealed {
-    fn from(sealed: SealedSeed) -> Self {
-        let SealedSeed { scheme, version, token, key_number, salt, blob, binding } = sealed;
-        Self { scheme, version, token, key_number, salt, blob, binding }
-    }
-}
-
-impl From<Sealed> for SealedSeed {
-    fn from(sealed: Sealed) -> Self {
-        let Sealed { scheme, version, token, key_number, salt, blob, binding } = sealed;
-        Self { scheme, version, token, key_number, salt, blob, binding }
-    }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use strongroom_proto::ids::{OrgId, VaultId};
+use strongroom_proto::ids::{AccountId, OrgId, VaultId};
 use strongroom_proto::words::Scheme;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,9 @@ use super::link::Link;
 use super::sandbox::Sandbox;
 use super::supervisor::{self, TokenEvent};
 use super::wire::{Answer, Call, Purpose, Ready};
+use crate::keystore::batch::{HandOver, StoredSeed};
 use crate::keystore::pkcs11::TokenConfig;
+use crate::recovery::RecoveryIdentity;
 use crate::keystore::{
     ErrorClass, KeystoreError, Operation, OtpMac, ProbeReport, SealedSeed, Seed, SeedContext, StoreKeys, TokenId,
     VaultKey,
@@ -269,7 +271,7 @@ impl Workers {
     pub async fn seal(&self, key: VaultKey, context: SeedContext, seed: &Seed) -> Result<SealedSeed, KeystoreError> {
         let seed = Zeroizing::new(seed.expose().to_vec());
         match self.ask(Call::Seal { key, context, seed }).await? {
-            Answer::Sealed(sealed) => Ok(sealed.into()),
+            Answer::Sealed(sealed) => Ok(sealed),
             _ => Err(unexpected(Operation::Seal)),
         }
     }
@@ -285,11 +287,73 @@ impl Workers {
         sealed: SealedSeed,
         counter: u64,
     ) -> Result<OtpMac, KeystoreError> {
-        let call = Call::OtpMac { key, context, sealed: sealed.into(), counter };
+        let call = Call::OtpMac { key, context, sealed, counter };
         let Answer::Mac { algorithm, mac } = self.ask(call).await? else {
             return Err(unexpected(Operation::OtpMac));
         };
         OtpMac::new(algorithm, &mac).ok_or_else(|| unexpected(Operation::OtpMac))
+    }
+
+    /// Destroys a vault key that was never used: [`crate::keystore::Keystore::discard_vault_key`].
+    ///
+    /// # Errors
+    /// The token's.
+    pub async fn discard_vault_key(&self, vault: VaultId, number: u32) -> Result<bool, KeystoreError> {
+        match self.ask_for_key(Call::DiscardVaultKey { vault, number }).await? {
+            Answer::Flag(found) => Ok(found),
+            _ => Err(unexpected(Operation::DiscardVaultKey)),
+        }
+    }
+
+    /// Proves that seeds open: [`crate::keystore::Keystore::check_sealed`].
+    ///
+    /// # Errors
+    /// The token's.
+    pub async fn check_sealed(&self, seeds: Vec<StoredSeed>) -> Result<(), KeystoreError> {
+        self.ask_for_key(Call::CheckSealed { seeds }).await.map(drop)
+    }
+
+    /// Says which seeds cannot be recovered: [`crate::keystore::Keystore::check_recoverable`].
+    ///
+    /// # Errors
+    /// The token's.
+    pub async fn check_recoverable(
+        &self,
+        seeds: Vec<StoredSeed>,
+        identity: &RecoveryIdentity,
+    ) -> Result<Vec<AccountId>, KeystoreError> {
+        match self.ask_for_key(Call::CheckRecoverable { seeds, identity: identity.scalar() }).await? {
+            Answer::Accounts(lost) => Ok(lost),
+            _ => Err(unexpected(Operation::CheckRecoverable)),
+        }
+    }
+
+    /// Seals seeds anew: [`crate::keystore::Keystore::reseal`].
+    ///
+    /// # Errors
+    /// The token's.
+    pub async fn reseal(
+        &self,
+        seeds: Vec<StoredSeed>,
+        to: VaultKey,
+        identity: Option<&RecoveryIdentity>,
+    ) -> Result<Vec<SealedSeed>, KeystoreError> {
+        let identity = identity.map(RecoveryIdentity::scalar);
+        match self.ask_for_key(Call::Reseal { seeds, to, identity }).await? {
+            Answer::SealedSeeds(sealed) => Ok(sealed),
+            _ => Err(unexpected(Operation::Reseal)),
+        }
+    }
+
+    /// Makes the file for a client: [`crate::keystore::Keystore::hand_over`].
+    ///
+    /// # Errors
+    /// The token's.
+    pub async fn hand_over(&self, order: HandOver, identity: &RecoveryIdentity) -> Result<Vec<u8>, KeystoreError> {
+        match self.ask_for_key(Call::HandOver { order, identity: identity.scalar() }).await? {
+            Answer::Blob(file) => Ok(file),
+            _ => Err(unexpected(Operation::HandOver)),
+        }
     }
 
     /// Signs a SHA-256 digest with the agent identity key: ECDSA P-256, raw `r || s`.

@@ -10,6 +10,7 @@ use strongroom_proto::audit::record::{Record, RecordOutcome};
 use strongroom_proto::ids::{IdentityId, OrgId};
 
 use crate::audit::anchor::Anchors;
+use crate::state::ceremony::Ceremony;
 use crate::state::rows::{
     Account, Grant, Identity, Key, Login, Org, Policy, RecoveryCopy, Row, SealedSeedRow, Vault, VaultKeyRow,
 };
@@ -130,6 +131,7 @@ fn place(stored: &StoredRow, sealer: &Sealer, state: &mut State) -> Result<(), T
         SealedSeedRow::KIND => put::<SealedSeedRow>,
         RecoveryCopy::KIND => put::<RecoveryCopy>,
         Grant::KIND => put::<Grant>,
+        Ceremony::KIND => put::<Ceremony>,
         _ => {
             return Err(Tampered { kind: stored.kind.clone(), key: hex::encode(&stored.key), flaw: "unknown kind" });
         }

@@ -1,0 +1,88 @@
+//! Running `destroy`: the log is signed as it stands, the keys go, the certificate is made, and everything else goes.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest as _, Sha256};
+use strongroom_proto::error::{ErrorKind, Failure};
+use strongroom_proto::login::CERTIFICATE_NAMESPACE;
+use strongroom_proto::method::ceremony::{Certificate, Ran};
+use strongroom_proto::words::CeremonyStatus;
+
+use super::rotate::destroy_keys;
+use super::run::Work;
+use crate::commands::ceremony::destroy as command;
+use crate::keystore::VaultKey;
+use crate::state::ceremony::Party;
+use crate::state::{LogId, State};
+
+pub(super) async fn destroy(work: &mut Work<'_>) -> Result<Ran, Failure> {
+    let (agent, vault) = (work.agent, work.ceremony.vault);
+    let view = agent.store.view();
+    let keys: Vec<VaultKey> = view.vault_keys_of(vault).map(|row| row.key.clone()).collect();
+    let accounts = view.accounts_of(vault).count() as u64;
+    let checkpoint = agent.checkpointer.sign(LogId::Vault(vault)).await.map_err(|error| {
+        tracing::error!(%error, "the log was not signed before its vault is destroyed");
+        Failure::new(ErrorKind::HsmUnavailable, "The vault's log could not be signed; nothing was destroyed.")
+    })?;
+    // A code that is on its way ends first.
+    drop(agent.keys_in_use.write().await);
+    destroy_keys(work, keys.clone()).await?;
+    let text = text(work, &view, &keys, &checkpoint.note);
+    let certificate = certify(work, text).await?;
+    let sha256 = hex::encode(Sha256::digest(&certificate.text));
+    let kept = certificate.clone();
+    work.commit(move |tx, caller, ceremony| command::finish(tx, caller, ceremony, &kept, &sha256)).await?;
+    agent.anchor(vec![LogId::Org, LogId::Vault(vault)]).await;
+    Ok(Ran {
+        status: CeremonyStatus::Done,
+        done: accounts,
+        accounts,
+        certificate: Some(certificate),
+        file: None,
+        receipt: work.receipt.clone(),
+    })
+}
+
+/// What the agent certifies: lines of `word value`.
+fn text(work: &Work<'_>, view: &State, keys: &[VaultKey], checkpoint: &str) -> String {
+    let mut note = checkpoint.lines();
+    let (origin, size, root) =
+        (note.next().unwrap_or_default(), note.next().unwrap_or_default(), note.next().unwrap_or_default());
+    let ceremony = &work.ceremony;
+    let mut text = format!(
+        "strongroom-certificate-v1\norganisation {}\nvault {}\nceremony {}\nlog {origin}\ncheckpoint-size {size}\ncheckpoint-root {root}\n",
+        view.org_id(),
+        ceremony.vault,
+        ceremony.id
+    );
+    for VaultKey { number, scheme, label, kcv, .. } in keys {
+        // Writing to a text cannot fail.
+        let _ = writeln!(text, "key {label} number {number} scheme {scheme} kcv {}", hex::encode(kcv));
+    }
+    let person = |party: Option<&Party>| {
+        party
+            .and_then(|party| Some(format!("{} {}", view.identities.get(&party.identity)?.names.slug, party.key)))
+            .unwrap_or_default()
+    };
+    let _ = writeln!(text, "accounts {}", view.accounts_of(ceremony.vault).count());
+    let _ = writeln!(text, "proposed-by {}", person(Some(&ceremony.proposer)));
+    let _ = writeln!(text, "confirmed-by {}", person(ceremony.confirmer.as_ref()));
+    let _ = writeln!(text, "destroyed-at {}", work.agent.now());
+    text.push_str(
+        "statement The keys above were destroyed in their token: no seed sealed under them opens again. Recovery copies\n\
+         statement were removed from the store; copies in older backups open with the offline recovery key alone.\n",
+    );
+    text
+}
+
+async fn certify(work: &Work<'_>, text: String) -> Result<Certificate, Failure> {
+    let broken = |error: crate::identity::EndorsementError| {
+        tracing::error!(%error, "the certificate was not signed");
+        Failure::new(ErrorKind::Internal, "The certificate could not be signed; run it again.")
+    };
+    let proof = &work.agent.proof;
+    let digest = proof.statement_digest(CERTIFICATE_NAMESPACE, &text).map_err(broken)?;
+    let raw = work.agent.token(work.agent.workers.sign(digest)).await?;
+    let signature = proof.statement(CERTIFICATE_NAMESPACE, &text, &raw).map_err(broken)?;
+    Ok(Certificate { text, signature })
+}

@@ -1,0 +1,117 @@
+//! Running `rotate-key`: each part looks at store and token anew, so that it does not matter where the last call ended.
+
+use strongroom_proto::error::{ErrorKind, Failure};
+use strongroom_proto::method::ceremony::Ran;
+use strongroom_proto::words::CeremonyStatus;
+
+use super::run::{Work, stored};
+use crate::commands::ceremony::rotate as command;
+use crate::keystore::batch::BATCH_MAX;
+use crate::keystore::{KeystoreError, VaultKey};
+use crate::state::rows::SealedSeedRow;
+
+pub(super) async fn rotate(work: &mut Work<'_>) -> Result<Ran, Failure> {
+    let to = new_key(work).await?;
+    loop {
+        let view = work.agent.store.view();
+        let batch: Vec<SealedSeedRow> = command::left(&view, &work.ceremony).take(BATCH_MAX).cloned().collect();
+        if batch.is_empty() {
+            break;
+        }
+        if work.is_over() {
+            return Ok(progress(work, CeremonyStatus::Running));
+        }
+        reseal(work, batch, &to).await?;
+    }
+    if !work.ceremony.retiring {
+        check_all(work).await?;
+        work.ceremony = work.commit(command::retire).await?;
+    }
+    destroy_old(work).await?;
+    work.commit(command::finish).await?;
+    Ok(progress(work, CeremonyStatus::Done))
+}
+
+fn progress(work: &Work<'_>, status: CeremonyStatus) -> Ran {
+    let view = work.agent.store.view();
+    let accounts = view.accounts_of(work.ceremony.vault).count() as u64;
+    let left = command::left(&view, &work.ceremony).count() as u64;
+    let receipt = work.receipt.clone();
+    Ran { status, done: accounts.saturating_sub(left), accounts, certificate: None, file: None, receipt }
+}
+
+/// The new key: the one that the store knows, else one that is made now.
+async fn new_key(work: &mut Work<'_>) -> Result<VaultKey, Failure> {
+    let (vault, view) = (work.ceremony.vault, work.agent.store.view());
+    let lost = || Failure::new(ErrorKind::Internal, "This ceremony does not say which key is new.");
+    let (number, scheme) = work.ceremony.new_key.zip(work.ceremony.scheme).ok_or_else(lost)?;
+    if let Some(row) = view.vault_keys.get(&(vault, number)) {
+        return Ok(row.key.clone());
+    }
+    let workers = &work.agent.workers;
+    let key = work.agent.token(async {
+        match workers.create_vault_key(vault, number, scheme).await {
+            // An agent that was killed right here left it. The number was noted before the key was made, and no row of the
+            // store names it: nothing is sealed under it.
+            Err(KeystoreError::Exists { .. }) => {
+                workers.discard_vault_key(vault, number).await?;
+                workers.create_vault_key(vault, number, scheme).await
+            }
+            made => made,
+        }
+    });
+    let key = key.await?;
+    let made = key.clone();
+    work.commit(move |tx, caller, ceremony| command::key_made(tx, caller, ceremony, &made)).await?;
+    Ok(key)
+}
+
+async fn reseal(work: &mut Work<'_>, batch: Vec<SealedSeedRow>, to: &VaultKey) -> Result<(), Failure> {
+    let seeds = stored(&work.agent.store.view(), batch.iter().map(|row| row.account));
+    // What was removed since is no longer stored; a seed without its key would be a fault of the store.
+    let batch: Vec<SealedSeedRow> =
+        batch.into_iter().filter(|row| seeds.iter().any(|seed| seed.context.account == row.account)).collect();
+    if batch.is_empty() {
+        return Err(Failure::new(ErrorKind::Conflict, "The accounts were changed just now; run it again."));
+    }
+    let sealed = work.agent.token(work.agent.workers.reseal(seeds, to.clone(), work.recovery.as_deref())).await?;
+    let batch: Vec<_> = batch.into_iter().zip(sealed).collect();
+    work.commit(move |tx, caller, ceremony| command::resealed(tx, caller, ceremony, &batch)).await
+}
+
+/// Every seed as the store has it now opens under the new key. After this the old one may go.
+async fn check_all(work: &Work<'_>) -> Result<(), Failure> {
+    let view = work.agent.store.view();
+    let accounts: Vec<_> = view.accounts_of(work.ceremony.vault).map(|account| account.id).collect();
+    let seeds = stored(&view, accounts.iter().copied());
+    if seeds.len() != accounts.len() {
+        return Err(Failure::new(ErrorKind::Internal, "An account has no seed for this token: an operator must look."));
+    }
+    for batch in seeds.chunks(BATCH_MAX) {
+        work.agent.token(work.agent.workers.check_sealed(batch.to_vec())).await?;
+    }
+    Ok(())
+}
+
+/// Destroys the old keys in the token. They were given up in the store, so one that is gone already is what was wanted.
+async fn destroy_old(work: &Work<'_>) -> Result<(), Failure> {
+    // Releases that began with an old seal end first; later ones find the new seals.
+    drop(work.agent.keys_in_use.write().await);
+    let view = work.agent.store.view();
+    let keys: Vec<VaultKey> = command::old_keys(&view, &work.ceremony).map(|row| row.key.clone()).collect();
+    destroy_keys(work, keys).await
+}
+
+/// Destroys vault keys; one that is gone already is what was wanted.
+pub(super) async fn destroy_keys(work: &Work<'_>, keys: Vec<VaultKey>) -> Result<(), Failure> {
+    for key in keys {
+        let destroyed = async {
+            match work.agent.workers.destroy_vault_key(key).await {
+                Err(KeystoreError::KeyMissing { .. }) => Ok(()),
+                other => other,
+            }
+        };
+        work.agent.token(destroyed).await?;
+    }
+    Ok(())
+}

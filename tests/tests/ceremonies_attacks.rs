@@ -1,0 +1,190 @@
+//! The rules of two people as a table of attacks: each is refused with its kind, and none leaves a confirmed ceremony behind.
+
+use ssh_key::HashAlg;
+use strongroom_proto::client::{CallError, Client, LoginError, Signer as _};
+use strongroom_proto::encoding;
+use strongroom_proto::error::ErrorKind;
+use strongroom_proto::ids::CeremonyId;
+use strongroom_proto::login::{LOGIN_NAMESPACE, STEP_UP_NAMESPACE, step_up_text};
+use strongroom_proto::method::agent::Status;
+use strongroom_proto::method::ceremony::{Cancel, Confirm, Run, Show};
+use strongroom_proto::method::grant::{End, List as Grants};
+use strongroom_proto::method::identity::{KeyAdd, KeyRemove, Revoke};
+use strongroom_proto::method::session::{Challenge, StepUp};
+use strongroom_proto::words::{CeremonyKind, CeremonyStatus, OrgRole, Scheme, VaultRole};
+use strongroom_tests::ceremony::{TwoPeople, confirm, proposal, propose};
+use strongroom_tests::organisation::{give, slug};
+use strongroom_tests::people::Person;
+use strongroom_tests::trail::read_log;
+
+/// What a forger puts into the text and around it. The default is the truth.
+#[derive(Default)]
+struct Forged<'a> {
+    namespace: Option<&'a str>,
+    method: Option<&'a str>,
+    nonce: Option<String>,
+    identity: Option<&'a str>,
+    signer: Option<&'a Person>,
+    /// The call that was signed, if it is another one.
+    signed: Option<Confirm>,
+}
+
+fn unsigned(ceremony: CeremonyId, digest: &str) -> Confirm {
+    Confirm { ceremony, digest: digest.to_owned(), step_up: None }
+}
+
+/// Confirms with a signature made by hand; gives the call as it was sent and the refusal.
+async fn forge(
+    people: &TwoPeople,
+    client: &mut Client,
+    call: Confirm,
+    forged: Forged<'_>,
+) -> (Confirm, Option<ErrorKind>) {
+    let signed = forged.signed.clone().unwrap_or_else(|| call.clone());
+    let params_sha256 = encoding::digest(&signed).unwrap();
+    let challenge = Challenge { method: "ceremony.confirm".to_owned(), params_sha256: params_sha256.clone() };
+    let nonce = client.call(&challenge).await.unwrap().nonce;
+    let agent = ssh_key::PublicKey::from_openssh(&people.organisation.agent_key()).unwrap();
+    let instance = client.call(&Status {}).await.unwrap().instance;
+    let key = ssh_key::PublicKey::from_openssh(&people.manager.public_key()).unwrap();
+    let text = step_up_text(
+        &agent.fingerprint(HashAlg::Sha256).to_string(),
+        instance,
+        forged.nonce.as_deref().unwrap_or(&nonce),
+        &key.fingerprint(HashAlg::Sha256).to_string(),
+        &slug(forged.identity.unwrap_or("manager")),
+        forged.method.unwrap_or("ceremony.confirm"),
+        &params_sha256,
+    );
+    let signer = forged.signer.unwrap_or(&people.manager).signer();
+    let signature = signer.sign(forged.namespace.unwrap_or(STEP_UP_NAMESPACE), text.as_bytes()).unwrap();
+    let nonce = forged.nonce.unwrap_or(nonce);
+    let call = Confirm { step_up: Some(StepUp { nonce, signature }), ..call };
+    let kind = kind_of(client.call(&call).await);
+    (call, kind)
+}
+
+fn kind_of<T>(result: Result<T, CallError>) -> Option<ErrorKind> {
+    match result {
+        Ok(_) => None,
+        Err(CallError::Failure(failure)) => Some(failure.kind),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn login_kind<T>(result: Result<T, LoginError>) -> Option<ErrorKind> {
+    match result {
+        Err(LoginError::Call(error)) => kind_of::<T>(Err(error)),
+        Err(other) => panic!("{other}"),
+        Ok(_) => None,
+    }
+}
+
+async fn status(person: &Person, ceremony: CeremonyId) -> CeremonyStatus {
+    person.connect().await.call(&Show { ceremony }).await.unwrap().item.status
+}
+
+#[tokio::test]
+async fn a_signature_is_good_for_one_call_of_one_person_and_nothing_else() {
+    let people = TwoPeople::found(&[("acme", Scheme::Derived), ("blue", Scheme::Derived)]).await;
+    let admin = &people.organisation.admin;
+    let first = propose(admin, proposal("acme", CeremonyKind::RotateKey)).await.unwrap();
+    let second = propose(admin, proposal("blue", CeremonyKind::RotateKey)).await.unwrap();
+    let call = || unsigned(first.ceremony, &first.digest);
+    let other = || unsigned(second.ceremony, &second.digest);
+    let mut client = people.manager.connect().await;
+    let refused = Some(ErrorKind::Unauthenticated);
+    for (attack, forged) in [
+        ("a login's namespace", Forged { namespace: Some(LOGIN_NAMESPACE), ..Forged::default() }),
+        ("another method's purpose", Forged { method: Some("ceremony.cancel"), ..Forged::default() }),
+        ("a nonce of one's own", Forged { nonce: Some("ab".repeat(32)), ..Forged::default() }),
+        ("another name", Forged { identity: Some("admin"), ..Forged::default() }),
+        ("another person's key", Forged { signer: Some(admin), ..Forged::default() }),
+        ("a signature for another ceremony", Forged { signed: Some(other()), ..Forged::default() }),
+        ("a signature over other content", {
+            Forged { signed: Some(unsigned(first.ceremony, &second.digest)), ..Forged::default() }
+        }),
+    ] {
+        assert_eq!(forge(&people, &mut client, call(), forged).await.1, refused, "{attack}");
+    }
+    assert_eq!(kind_of(client.call(&call()).await), Some(ErrorKind::InvalidParams), "no signature");
+    let moved = unsigned(first.ceremony, &second.digest);
+    let (_, kind) = forge(&people, &mut client, moved, Forged::default()).await;
+    assert_eq!(kind, Some(ErrorKind::Conflict), "well signed, but not what was proposed");
+    for name in [&first, &second] {
+        assert_eq!(status(admin, name.ceremony).await, CeremonyStatus::Proposed);
+    }
+
+    // The true one is taken once: not again, not on another connection, not for the other ceremony.
+    let (sent, kind) = forge(&people, &mut client, call(), Forged::default()).await;
+    assert_eq!(kind, None);
+    assert_eq!(kind_of(client.call(&sent).await), refused, "replayed");
+    let mut fresh = people.manager.connect().await;
+    assert_eq!(kind_of(fresh.call(&sent).await), refused, "replayed on another connection");
+    let replay = Confirm { step_up: sent.step_up.clone(), ..other() };
+    assert_eq!(kind_of(fresh.call(&replay).await), refused, "replayed for another ceremony");
+    let (_, kind) = forge(&people, &mut client, call(), Forged::default()).await;
+    assert_eq!(kind, Some(ErrorKind::Conflict), "confirmed already");
+    assert_eq!(status(admin, second.ceremony).await, CeremonyStatus::Proposed);
+    let mut auditor = people.organisation.admin.connect().await;
+    let log = read_log(&mut auditor, None).await;
+    let recorded = log.iter().filter(|entry| entry.record.event == "session.step_up").count();
+    assert_eq!(recorded, 10, "every refused signature is on record");
+}
+
+#[tokio::test]
+async fn nobody_holds_a_ceremony_alone_or_without_the_right() {
+    let people = TwoPeople::found(&[("acme", Scheme::Derived)]).await;
+    let admin = &people.organisation.admin;
+    assert_eq!(
+        login_kind(propose(&people.tech, proposal("acme", CeremonyKind::RotateKey)).await),
+        Some(ErrorKind::Denied)
+    );
+    let proposed = propose(admin, proposal("acme", CeremonyKind::RotateKey)).await.unwrap();
+    assert_eq!(proposed.may_confirm, [slug("manager")], "the one admin alone is nobody's second person");
+    assert_eq!(login_kind(confirm(admin, proposed.ceremony).await), Some(ErrorKind::Denied), "one's own");
+    let mut tech = people.tech.connect().await;
+    let read = unsigned(proposed.ceremony, &proposed.digest);
+    assert_eq!(login_kind(tech.call_signed(read, &people.tech.signer()).await), Some(ErrorKind::Denied));
+    let run = Run { ceremony: proposed.ceremony, recovery_key: None };
+    assert_eq!(kind_of(admin.connect().await.call(&run).await), Some(ErrorKind::NeedsApproval));
+    let second = propose(admin, proposal("acme", CeremonyKind::Destroy)).await;
+    assert_eq!(login_kind(second), Some(ErrorKind::Conflict), "one at a time");
+    confirm(&people.manager, proposed.ceremony).await.unwrap();
+    assert_eq!(kind_of(tech.call(&run).await), Some(ErrorKind::Denied));
+}
+
+#[tokio::test]
+async fn a_ceremony_dies_with_the_right_of_either_of_its_people() {
+    let mut people = TwoPeople::found(&[("acme", Scheme::Derived)]).await;
+    let vault = || proposal("acme", CeremonyKind::RotateKey);
+    let deputy = people.organisation.enrol(&mut people.admin, "deputy", &[OrgRole::Admin]).await;
+
+    // The proposer is revoked before the confirmation.
+    let proposed = propose(&deputy, vault()).await.unwrap();
+    let revoke = Revoke { identity: slug("deputy"), reason: "left".to_owned() };
+    people.admin.call(&revoke).await.unwrap();
+    assert_eq!(login_kind(confirm(&people.manager, proposed.ceremony).await), Some(ErrorKind::Denied));
+
+    // The confirmer loses the grant between confirmation and run; a dead ceremony is in nobody's way.
+    let second = people.agree(vault()).await;
+    let list = Grants { vault: Some(slug("acme")), identity: None };
+    let grants = people.admin.call(&list).await.unwrap().items;
+    let grant = grants.iter().find(|grant| grant.role == VaultRole::Manager).unwrap().grant;
+    people.admin.call(&End { grant, reason: None }).await.unwrap();
+    let run = |ceremony| Run { ceremony, recovery_key: None };
+    assert_eq!(kind_of(people.admin.call(&run(second)).await), Some(ErrorKind::Denied));
+    give(&mut people.admin, "acme", "manager", VaultRole::Manager).await;
+    people.admin.call(&Cancel { ceremony: second, reason: None }).await.unwrap();
+    assert_eq!(kind_of(people.admin.call(&run(second)).await), Some(ErrorKind::Conflict), "cancelled");
+
+    // The key that confirmed is removed: it may be in other hands.
+    let third = people.agree(vault()).await;
+    let spare = Person::new("manager-spare", people.organisation.root(), &people.organisation.launch.socket);
+    let add = KeyAdd { identity: slug("manager"), public_key: spare.public_key() };
+    people.admin.call(&add).await.unwrap();
+    let key = ssh_key::PublicKey::from_openssh(&people.manager.public_key()).unwrap();
+    let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
+    people.admin.call(&KeyRemove { identity: slug("manager"), fingerprint }).await.unwrap();
+    assert_eq!(kind_of(people.admin.call(&run(third)).await), Some(ErrorKind::Denied));
+}
