@@ -31,6 +31,10 @@ impl Recipient {
         }
     }
 
+    pub(super) const fn from_point(point: [u8; 32]) -> Self {
+        Self(point)
+    }
+
     pub(super) const fn point(&self) -> &[u8; 32] {
         &self.0
     }
