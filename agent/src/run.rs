@@ -19,26 +19,36 @@ use crate::handler::Agent;
 use crate::identity::{AgentProof, Throttle};
 use crate::keystore::pkcs11::Pkcs11Keystore;
 use crate::keystore::{ErrorClass, Keystore, Lane, LaneConfig};
+use crate::recovery::Recipient;
 use crate::server::{BoundListener, serve};
 use crate::session::flights::Flights;
 use crate::session::registry::Registry;
+use crate::state::LogId;
 use crate::store::sealer::Sealer;
-use crate::store::sqlite::{Clock, Store, StoreFile};
+use crate::store::sqlite::{Clock, Snapshot, Store, StoreFile, StoreKeysCopy, keep_store_keys_copy, put_restore_note};
 
 /// How often the token has to prove that it works.
 const HEALTH_EVERY: Duration = Duration::from_secs(10);
 /// First and longest pause between attempts to reopen a token that is away.
 const REOPEN_PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
+/// Token and store, open.
+pub struct Opened {
+    /// The token.
+    pub keystore: Arc<Pkcs11Keystore>,
+    /// The store.
+    pub store: Store,
+    /// How far each log was vouched for.
+    pub anchors: Anchors,
+    /// What a restore left to be recorded.
+    pub restored: Option<String>,
+}
+
 /// Opens token and store, without serving.
 ///
 /// # Errors
 /// Whatever keeps the agent from starting, with its remedy.
-pub fn open(
-    config: &Config,
-    instance: Instance,
-    clock: Clock,
-) -> anyhow::Result<(Arc<Pkcs11Keystore>, Store, Anchors)> {
+pub fn open(config: &Config, instance: Instance, clock: Clock) -> anyhow::Result<Opened> {
     crate::os::check_private_dir(&config.data_dir).map_err(|flaw| anyhow::anyhow!(flaw))?;
     // The store first: its lock tells at once that another agent is running, before a PIN is presented.
     let file = StoreFile::open(&config.store_path())?;
@@ -53,8 +63,31 @@ pub fn open(
         .open_store_keys(meta.org, &meta.sealed_store_keys)
         .context("the store keys cannot be opened with this token")?;
     let anchors = Anchors::read(&config.anchor_path())?;
+    let restored = file.restore_note()?;
     let store = Store::start(file, Sealer::new(meta.org, keys), instance, clock, &anchors)?;
-    Ok((keystore, store, anchors))
+    if let Err(error) = copy_store_keys(config, &store) {
+        tracing::error!(%error, "the store keys have no recovery copy for today's recipients");
+    }
+    Ok(Opened { keystore, store, anchors, restored })
+}
+
+/// Makes the recovery copy of the store keys where the recipients have none: for stores from before there were copies, and
+/// after the recipients changed.
+fn copy_store_keys(config: &Config, store: &Store) -> anyhow::Result<()> {
+    let view = store.view();
+    let recipients = &view.org.recovery_recipients;
+    if recipients.is_empty() || view.sealed.contains_key(&LogId::Org) {
+        return Ok(());
+    }
+    let kept = Snapshot::open(&config.store_path())?.store_keys_copy()?;
+    if kept.is_some_and(|kept| kept.recipients == *recipients) {
+        return Ok(());
+    }
+    let parsed = recipients.iter().map(|text| Recipient::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let copy = store.sealer().recovery_copy(&parsed)?;
+    keep_store_keys_copy(&config.store_path(), &StoreKeysCopy { recipients: recipients.clone(), copy })?;
+    tracing::info!(recipients = recipients.len(), "a recovery copy of the store keys was made");
+    Ok(())
 }
 
 /// Serves until told to stop.
@@ -68,7 +101,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> anyhow::Result<()>
         tracing::warn!("[token] storage is not set: a crash at the wrong moment can cost SoftHSM its token");
     }
     let bound = BoundListener::bind(&config.socket).await?;
-    let (keystore, store, anchors) = {
+    let Opened { keystore, store, anchors, restored } = {
         let (config, clock) = (config.clone(), Arc::clone(&clock));
         tokio::task::spawn_blocking(move || open(&config, instance, clock)).await??
     };
@@ -102,6 +135,9 @@ pub async fn run(config: &Config, stop: CancellationToken) -> anyhow::Result<()>
         // A sealed org log: serve status and refusals, so that people are told why.
         tracing::error!(?refused, "the start could not be recorded: nothing will be released");
     }
+    if let Some(note) = restored {
+        record_restore(config, &store, note).await;
+    }
     let background = CancellationToken::new();
     let signing = tokio::spawn(Arc::clone(&checkpointer).run(config.cadence(), background.clone()));
     let watching = tokio::spawn(watch_token(Arc::clone(&agent), background.clone()));
@@ -117,6 +153,18 @@ pub async fn run(config: &Config, stop: CancellationToken) -> anyhow::Result<()>
     let _ = tokio::join!(signing, watching);
     store.close().await;
     served.context("the listener failed")
+}
+
+/// Records that this store was put back from a backup, so that the log shows where the gap may be.
+async fn record_restore(config: &Config, store: &Store, note: String) {
+    match store.submit(move |tx| organisation::restored(tx, &note)).await {
+        Ok(_) => {
+            if let Err(error) = put_restore_note(&config.store_path(), None) {
+                tracing::error!(%error, "the restore will be recorded once more");
+            }
+        }
+        Err(refused) => tracing::error!(?refused, "the restore could not be recorded"),
+    }
 }
 
 /// Asks the token for a canary operation now and then, and reopens it with growing pauses while it is away.

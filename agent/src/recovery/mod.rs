@@ -9,6 +9,7 @@ mod age;
 mod copy;
 mod identity;
 mod recipient;
+mod store_keys;
 #[cfg(test)]
 pub(crate) mod test_pairs;
 
@@ -16,6 +17,7 @@ pub use age::{OpeningReader, SealingWriter, open, seal_to};
 pub use copy::{open_copy, recovery_copy};
 pub use identity::RecoveryIdentity;
 pub use recipient::Recipient;
+pub use store_keys::{open_store_keys_copy, store_keys_copy};
 
 /// Why no recovery copy could be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
