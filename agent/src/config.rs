@@ -45,6 +45,28 @@ pub struct Config {
     /// What connections may take.
     #[serde(default)]
     pub limits: ConnectionLimits,
+    /// Backups by the running agent.
+    #[serde(default)]
+    pub backup: Backup,
+    /// The file that this was read from: a backup takes it along.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
+}
+
+/// Backups that the running agent makes by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Backup {
+    /// Where they go; absent means that the agent makes none by itself.
+    pub folder: Option<PathBuf>,
+    /// A new one is made when the newest is older than this, in hours.
+    pub every_h: u64,
+    /// How many are kept.
+    pub keep: usize,
+    /// What is run after each, with the file's path as `$1`.
+    pub command: Option<String>,
+    /// A warning is given when the last good drill is older than this, in days.
+    pub drill_within_days: u64,
 }
 
 /// Which token.
@@ -121,6 +143,12 @@ impl Default for Checkpoint {
     }
 }
 
+impl Default for Backup {
+    fn default() -> Self {
+        Self { folder: None, every_h: 24, keep: 14, command: None, drill_within_days: 35 }
+    }
+}
+
 impl Default for ConnectionLimits {
     fn default() -> Self {
         Self { connections: 512, connections_per_uid: 256, login_deadline_s: 120, call_deadline_s: 30 }
@@ -172,7 +200,7 @@ impl Config {
         std::fs::File::open(path)
             .and_then(|file| file.take(FILE_LEN_MAX).read_to_string(&mut text))
             .map_err(|source| ConfigError::File { path: name.clone(), source })?;
-        Self::parse(&text, &name)
+        Ok(Self { file: Some(path.to_owned()), ..Self::parse(&text, &name)? })
     }
 
     /// Parses a configuration; `name` is for errors.
@@ -197,6 +225,9 @@ impl Config {
             ("connections", self.limits.connections as u64, 1),
             ("connections_per_uid", self.limits.connections_per_uid as u64, 1),
             ("login_deadline_s", self.limits.login_deadline_s, 1),
+            ("every_h", self.backup.every_h, 1),
+            ("keep", self.backup.keep as u64, 1),
+            ("drill_within_days", self.backup.drill_within_days, 1),
             // Below it a release that waits for a fresh window could never be answered.
             ("call_deadline_s", self.limits.call_deadline_s, 30),
         ];
@@ -234,8 +265,17 @@ impl Config {
     /// in between can empty it. With the folder known, the agent keeps a copy.
     #[must_use]
     pub fn lacks_token_storage(&self) -> bool {
-        let softhsm = self.token.module.file_name().is_some_and(|name| name.to_string_lossy().contains("softhsm"));
-        softhsm && self.token.storage.is_none()
+        self.is_softhsm() && self.token.storage.is_none()
+    }
+
+    /// The folder of a token that is files: those files are the token, and a backup takes them along.
+    #[must_use]
+    pub fn token_folder(&self) -> Option<&Path> {
+        self.token.storage.as_deref().filter(|_| self.is_softhsm())
+    }
+
+    fn is_softhsm(&self) -> bool {
+        self.token.module.file_name().is_some_and(|name| name.to_string_lossy().contains("softhsm"))
     }
 
     /// The checkpoint cadence.
@@ -284,6 +324,11 @@ mod tests {
             "connections_per_uid",
             "login_deadline_s",
             "call_deadline_s",
+            "folder",
+            "every_h",
+            "keep",
+            "command",
+            "drill_within_days",
         ] {
             let shown = text.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} =")));
             assert!(shown, "{key} is not in the example");

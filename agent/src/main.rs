@@ -1,14 +1,18 @@
 //! `strongroom-agent`: a few lines that read the command line; the story is in the library.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{ArgGroup, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
+use strongroom_agent::backup::make::backup;
+use strongroom_agent::backup::read_recovery_key;
+use strongroom_agent::backup::restore::{Request, restore};
 use strongroom_agent::doctor::{Verdict, examine};
 use strongroom_agent::init::{Founding, init};
 use strongroom_agent::run::run;
 use strongroom_agent::{config, os};
+use strongroom_proto::audit::export::Pin;
 use strongroom_proto::ids::Slug;
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +52,53 @@ enum Command {
     Run,
     /// Check every precondition and say the remedy
     Doctor,
+    /// Make one encrypted file of everything but the PIN, beside the running agent
+    Backup {
+        /// The folder it goes to
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        /// Run by sh afterwards, with the file's path as "$1"
+        #[arg(long, value_name = "CMD")]
+        command: Option<String>,
+    },
+    /// Put a backup onto an empty machine and token
+    Restore {
+        /// The backup
+        archive: PathBuf,
+        #[command(flatten)]
+        key: RecoveryKey,
+        #[command(flatten)]
+        trust: Trust,
+    },
+}
+
+/// Where the recovery key comes from.
+#[derive(Args)]
+struct RecoveryKey {
+    /// Read the recovery key from standard input: "-" is the only place
+    #[arg(long = "recovery-key", value_name = "-", value_parser = ["-"], required = true)]
+    _from: String,
+}
+
+/// What a backup is measured against.
+#[derive(Args)]
+struct Trust {
+    /// The agent key that must have signed: its fingerprint, its line or a file that holds either
+    #[arg(long, value_name = "KEY")]
+    agent_key: Option<String>,
+    /// Go on although this machine's anchors vouch for records that the backup does not hold
+    #[arg(long)]
+    accept_lost_records: bool,
+}
+
+impl Trust {
+    fn pin(&self) -> anyhow::Result<Option<Pin>> {
+        let Some(text) = &self.agent_key else { return Ok(None) };
+        let text = if Path::new(text).is_file() { std::fs::read_to_string(text)? } else { text.clone() };
+        // A line of known_agents starts with the socket's path.
+        let key = text.trim().split_once(" ecdsa-sha2-").map_or(text.clone(), |(_, rest)| format!("ecdsa-sha2-{rest}"));
+        Ok(Some(Pin::parse(&key).context("--agent-key")?))
+    }
 }
 
 fn main() -> ExitCode {
@@ -87,8 +138,27 @@ fn main() -> ExitCode {
 }
 
 async fn act(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if let Command::Restore { archive, trust, .. } = &arguments.command {
+        let (pin, identity) = (trust.pin()?, read_recovery_key()?);
+        let request = Request {
+            archive,
+            config: &arguments.config,
+            pin: pin.as_ref(),
+            identity: &identity,
+            accept_lost_records: trust.accept_lost_records,
+        };
+        say(&mut std::io::stdout(), &restore(&request)?.report());
+        return Ok(ExitCode::SUCCESS);
+    }
     let config = config::Config::read(&arguments.config)?;
     match arguments.command {
+        Command::Restore { .. } => Ok(ExitCode::FAILURE),
+        Command::Backup { to, command } => {
+            let made = backup(&config, &to, command.as_deref())?;
+            let text = format!("{}\nsha256 {}  {} bytes\n", made.path.display(), made.sha256, made.size);
+            say(&mut std::io::stdout(), &text);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Init { admin, admin_name, admin_key, recovery_recipient, no_recovery: _ } => {
             let line = std::fs::read_to_string(&admin_key)
                 .with_context(|| format!("{} cannot be read", admin_key.display()))?;

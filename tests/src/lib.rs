@@ -10,6 +10,7 @@ pub mod organisation;
 pub mod people;
 pub mod pty;
 pub mod raw;
+pub mod recovery;
 pub mod seeds;
 pub mod tools;
 pub mod trail;
