@@ -5,8 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{ArgGroup, Args, Parser, Subcommand};
+use strongroom_agent::backup::emergency::emergency_admin;
 use strongroom_agent::backup::make::backup;
 use strongroom_agent::backup::read_recovery_key;
+use strongroom_agent::backup::recover;
 use strongroom_agent::backup::restore::{Request, restore};
 use strongroom_agent::doctor::{Verdict, examine};
 use strongroom_agent::init::{Founding, init};
@@ -69,6 +71,37 @@ enum Command {
         key: RecoveryKey,
         #[command(flatten)]
         trust: Trust,
+    },
+    /// Bring a store with recovery copies onto a new token when the old one is dead
+    #[command(group = ArgGroup::new("source").required(true), group = ArgGroup::new("step").required(true))]
+    Recover {
+        /// The backup to recover from
+        #[arg(group = "source")]
+        archive: Option<PathBuf>,
+        /// Recover the store in its place: only the token is lost
+        #[arg(long, group = "source")]
+        store: bool,
+        #[command(flatten)]
+        key: RecoveryKey,
+        #[command(flatten)]
+        trust: Trust,
+        /// Write the plan that two people sign (ssh-keygen -Y sign -n strongroom-ceremony@v1), and do nothing else
+        #[arg(long, value_name = "FILE", group = "step")]
+        plan: Option<PathBuf>,
+        /// Somebody's signature over the plan; given twice, for two people
+        #[arg(long, value_name = "SLUG=FILE.sig", group = "step")]
+        approval: Vec<String>,
+    },
+    /// Make an admin by the recovery key, with the agent stopped: when the last admin is lost
+    EmergencyAdmin {
+        /// Slug of the admin
+        #[arg(long, value_name = "SLUG")]
+        admin: Slug,
+        /// The admin's SSH public key
+        #[arg(long, value_name = "FILE.pub")]
+        admin_key: PathBuf,
+        #[command(flatten)]
+        key: RecoveryKey,
     },
 }
 
@@ -150,9 +183,21 @@ async fn act(arguments: Arguments) -> anyhow::Result<ExitCode> {
         say(&mut std::io::stdout(), &restore(&request)?.report());
         return Ok(ExitCode::SUCCESS);
     }
+    if let Command::Recover { archive, trust, plan, approval, .. } = &arguments.command {
+        let text = recovering(&arguments.config, archive.as_deref(), trust, plan.as_deref(), approval).await?;
+        say(&mut std::io::stdout(), &text);
+        return Ok(ExitCode::SUCCESS);
+    }
     let config = config::Config::read(&arguments.config)?;
     match arguments.command {
-        Command::Restore { .. } => Ok(ExitCode::FAILURE),
+        Command::Restore { .. } | Command::Recover { .. } => Ok(ExitCode::FAILURE),
+        Command::EmergencyAdmin { admin, admin_key, .. } => {
+            let line = std::fs::read_to_string(&admin_key)
+                .with_context(|| format!("{} cannot be read", admin_key.display()))?;
+            let text = emergency_admin(&config, admin, &line, &read_recovery_key()?).await?;
+            say(&mut std::io::stdout(), &text);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Backup { to, command } => {
             let made = backup(&config, &to, command.as_deref())?;
             let text = format!("{}\nsha256 {}  {} bytes\n", made.path.display(), made.sha256, made.size);
@@ -202,6 +247,57 @@ async fn act(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
     }
+}
+
+/// `recover`: the plan, or the recovery itself.
+async fn recovering(
+    config: &Path,
+    archive: Option<&Path>,
+    trust: &Trust,
+    plan: Option<&Path>,
+    approvals: &[String],
+) -> anyhow::Result<String> {
+    let mut signed = Vec::with_capacity(approvals.len());
+    for approval in approvals {
+        let (slug, file) = approval.split_once('=').context("--approval is SLUG=FILE.sig")?;
+        let signature = std::fs::read_to_string(file).with_context(|| format!("{file} cannot be read"))?;
+        signed.push(recover::Approval { identity: Slug::new(slug)?, signature });
+    }
+    let (pin, identity) = (trust.pin()?, read_recovery_key()?);
+    let in_place = if archive.is_none() { Some(config::Config::read(config)?) } else { None };
+    let request = archive.map(|archive| Request {
+        archive,
+        config,
+        pin: pin.as_ref(),
+        identity: &identity,
+        accept_lost_records: trust.accept_lost_records,
+    });
+    let source = match (&request, &in_place) {
+        (Some(request), _) => recover::Source::Archive(request),
+        (None, Some(config)) => recover::Source::InPlace(config),
+        (None, None) => anyhow::bail!("name a backup, or say --store"),
+    };
+    if let Some(file) = plan {
+        let text = recover::plan(&source, &identity)?;
+        std::fs::write(file, &text).with_context(|| format!("{} cannot be written", file.display()))?;
+        return Ok(format!(
+            "{text}\nTwo admins or managers sign {} offline, each with a key of theirs that is enrolled:\n  \
+             ssh-keygen -Y sign -n {} -f KEY {}\n",
+            file.display(),
+            recover::NAMESPACE,
+            file.display()
+        ));
+    }
+    let recovered = recover::recover(&source, &identity, &signed).await?;
+    let mut text = format!("{} accounts are served by the new token.\n", recovered.accounts);
+    for lost in &recovered.lost {
+        text.push_str(&format!("LOST {lost}: enrol this account anew at its issuer\n"));
+    }
+    text.push_str(&format!(
+        "The agent has a new key. Clients pin it with this line in known_agents, in the place of the old one:\n{}\n",
+        recovered.known_agents
+    ));
+    Ok(text)
 }
 
 /// Ends the agent on SIGTERM and SIGINT.

@@ -4,11 +4,13 @@
 //! file with size and hash and the end of every log, and is signed by the agent identity key. It never holds a PIN.
 
 pub mod archive;
+pub mod emergency;
 mod files;
 mod hook;
 pub mod make;
 pub mod manifest;
 pub mod names;
+pub mod recover;
 pub mod recovery_key;
 pub mod restore;
 mod token_files;

@@ -144,6 +144,11 @@ fn shortfall(anchors: &Anchors, logs: &[LogLine]) -> anyhow::Result<Vec<Short>> 
 }
 
 impl Staged {
+    /// The unpacked copy of the store.
+    pub(super) fn store_copy(&self) -> PathBuf {
+        self.work.path().join(STORE)
+    }
+
     /// Where the token's files go, if the backup has them and the configuration names a place.
     fn token_target(&self) -> anyhow::Result<Option<PathBuf>> {
         if self.manifest.token_material != TokenMaterial::SoftHsm2 {

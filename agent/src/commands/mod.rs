@@ -5,6 +5,7 @@ pub mod account;
 pub mod grant;
 pub mod identity;
 pub mod organisation;
+pub mod recovery;
 pub mod release;
 pub mod session;
 pub mod vault;
