@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{ArgGroup, Args, Parser, Subcommand};
+use strongroom_agent::backup::drill::{self, Sample};
 use strongroom_agent::backup::emergency::emergency_admin;
 use strongroom_agent::backup::make::backup;
 use strongroom_agent::backup::read_recovery_key;
@@ -91,6 +92,26 @@ enum Command {
         /// Somebody's signature over the plan; given twice, for two people
         #[arg(long, value_name = "SLUG=FILE.sig", group = "step")]
         approval: Vec<String>,
+    },
+    /// Prove that the newest backup brings the codes back, and write signed evidence
+    Drill {
+        /// The folder of the backups, if not [backup] folder
+        #[arg(long, value_name = "DIR")]
+        folder: Option<PathBuf>,
+        /// Compare so many accounts, drawn by lot
+        #[arg(long, value_name = "N", default_value_t = 20, conflicts_with = "all")]
+        sample: usize,
+        /// Compare all accounts
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        key: RecoveryKey,
+    },
+    /// The other process of a drill
+    #[command(hide = true)]
+    DrillProbe {
+        /// The drill's working folder
+        work: PathBuf,
     },
     /// Make an admin by the recovery key, with the agent stopped: when the last admin is lost
     EmergencyAdmin {
@@ -191,6 +212,34 @@ async fn act(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let config = config::Config::read(&arguments.config)?;
     match arguments.command {
         Command::Restore { .. } | Command::Recover { .. } => Ok(ExitCode::FAILURE),
+        Command::Drill { folder, sample, all, .. } => {
+            let folder =
+                folder.or_else(|| config.backup.folder.clone()).context("say --folder, or set [backup] folder")?;
+            let sample = if all { Sample::All } else { Sample::Some(sample) };
+            let (evidence, path) = drill::drill(&config, &folder, sample, &read_recovery_key()?)?;
+            let mut text = format!(
+                "{}: {} of {} accounts compared; {} right by the restored token, {} of {} by recovery copy; {} logs recomputed\n",
+                if evidence.passed { "PASSED" } else { "FAILED" },
+                evidence.compared,
+                evidence.accounts_in_backup,
+                evidence.right_by_token.map_or_else(|| "none asked".to_owned(), |right| right.to_string()),
+                evidence.right_by_copy,
+                evidence.copies_compared,
+                evidence.logs.len(),
+            );
+            for failure in &evidence.failures {
+                text.push_str(&format!("  {failure}\n"));
+            }
+            text.push_str(&format!("evidence {}\n", path.display()));
+            say(&mut std::io::stdout(), &text);
+            Ok(if evidence.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::DrillProbe { work } => {
+            let question: drill::Question = serde_json::from_reader(std::io::stdin().lock())?;
+            let answers = drill::answer(config, &work, &question).await?;
+            say(&mut std::io::stdout(), &serde_json::to_string(&answers)?);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::EmergencyAdmin { admin, admin_key, .. } => {
             let line = std::fs::read_to_string(&admin_key)
                 .with_context(|| format!("{} cannot be read", admin_key.display()))?;

@@ -15,6 +15,7 @@ use strongroom_proto::ids::Instance;
 
 pub use self::plan::{Approval, NAMESPACE};
 use self::reseal::committed;
+pub(super) use self::reseal::mac as software_mac;
 use super::files::sync_dir;
 use super::restore::{Request, Staged, stage};
 use crate::audit::anchor::{Anchor, Anchors};

@@ -145,7 +145,7 @@ fn sealed(
 }
 
 /// RFC 4226 §5.3 step 1 in software.
-fn mac(seed: &Seed, algorithm: Algorithm, counter: u64) -> Option<OtpMac> {
+pub(in crate::backup) fn mac(seed: &Seed, algorithm: Algorithm, counter: u64) -> Option<OtpMac> {
     macro_rules! with {
         ($hash:ty) => {{
             let mut mac = Hmac::<$hash>::new_from_slice(seed.expose()).ok()?;
