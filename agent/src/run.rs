@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::anchor::Anchors;
 use crate::audit::checkpointer::Checkpointer;
+use crate::backup::schedule;
 use crate::commands::organisation;
 use crate::config::Config;
 use crate::handler::Agent;
@@ -127,9 +128,11 @@ pub async fn run(config: &Config, stop: CancellationToken) -> anyhow::Result<()>
         default_scheme: config.default_scheme,
         token_ok: AtomicBool::new(true),
         token_trouble: Notify::new(),
+        overdue: Mutex::new(Vec::new()),
     });
 
     let token = keystore.token().as_str().to_owned();
+    let token_id = token.clone();
     let started = store.submit(move |tx| organisation::started(tx, env!("CARGO_PKG_VERSION"), &token)).await;
     if let Err(refused) = started {
         // A sealed org log: serve status and refusals, so that people are told why.
@@ -141,6 +144,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> anyhow::Result<()>
     let background = CancellationToken::new();
     let signing = tokio::spawn(Arc::clone(&checkpointer).run(config.cadence(), background.clone()));
     let watching = tokio::spawn(watch_token(Arc::clone(&agent), background.clone()));
+    let keeping = tokio::spawn(schedule::run(Arc::clone(&agent), config.clone(), token_id, background.clone()));
     tracing::info!(socket = %config.socket.display(), %instance, "ready");
     crate::os::notify_ready();
 
@@ -150,7 +154,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> anyhow::Result<()>
         tracing::error!(?refused, "the stop could not be recorded");
     }
     background.cancel();
-    let _ = tokio::join!(signing, watching);
+    let _ = tokio::join!(signing, watching, keeping);
     store.close().await;
     served.context("the listener failed")
 }

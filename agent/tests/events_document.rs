@@ -8,8 +8,21 @@ use std::path::Path;
 
 /// Every `"family.event"` literal of the folders in which records are made.
 fn events_in(folder: &Path, events: &mut BTreeSet<String>) {
-    const FAMILIES: [&str; 9] =
-        ["log.", "agent.", "session.", "identity.", "vault.", "account.", "code.", "grant.", "audit."];
+    const FAMILIES: [&str; 13] = [
+        "log.",
+        "agent.",
+        "session.",
+        "identity.",
+        "vault.",
+        "account.",
+        "code.",
+        "grant.",
+        "audit.",
+        "store.",
+        "backup.",
+        "drill.",
+        "emergency.",
+    ];
     // Names of commitments look like events and are none.
     const COMMITMENTS: [&str; 4] = ["account.name", "vault.name", "vault.new_name", "actor.name"];
     for entry in fs::read_dir(folder).unwrap() {

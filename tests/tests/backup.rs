@@ -90,6 +90,13 @@ impl Office {
         }
     }
 
+    /// Verifies an exported log against the pinned agent key.
+    fn verify(&self, exported: &str) {
+        let pin = self.organisation.root().join("pinned.pub");
+        fs::write(&pin, self.organisation.agent_key()).unwrap();
+        self.auditor.succeed(&["audit", "verify", exported, "--key", pin.to_str().unwrap()]);
+    }
+
     async fn leaver_stays_out(&self) {
         assert!(self.leaver.try_connect().await.is_err(), "a revoked person logged in");
     }
@@ -174,7 +181,7 @@ async fn a_backup_made_under_load_brings_everything_back_onto_an_empty_machine()
     }
     let exported = office.organisation.root().join("exported").display().to_string();
     office.auditor.succeed(&["audit", "export", "acme", "--out", &exported]);
-    office.auditor.succeed(&["audit", "verify", &exported, "--key", &agent_key]);
+    office.verify(&exported);
     // It is recorded once.
     office.organisation.running().stop();
     office.organisation.start();
@@ -371,4 +378,267 @@ fn without_recovery_recipients_there_is_no_backup_and_a_failing_command_is_repor
     let failed = tools::output(&mut organisation.launch.command(&["backup", "--to", &to, "--command", "exit 7"]));
     assert!(String::from_utf8_lossy(&failed.stderr).contains("exit status: 7"));
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 2, "the backup itself was made");
+}
+
+/// A second token for the same machine: what is bought when the first one is dead.
+fn new_token(organisation: &Organisation) {
+    fs::remove_dir_all(organisation.tokens()).unwrap();
+    fs::create_dir(organisation.tokens()).unwrap();
+    let output = std::process::Command::new("softhsm2-util")
+        .args(["--init-token", "--free", "--label", "strongroom-test", "--pin", PIN, "--so-pin", "so-5520"])
+        .env("SOFTHSM2_CONF", &organisation.launch.softhsm_conf)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Signs a plan as somebody would, offline.
+fn sign(person: &Person, plan: &Path, folder: &Path) -> String {
+    let copy = folder.join(format!("plan-{}", person.slug));
+    fs::copy(plan, &copy).unwrap();
+    let (key, copy) = (person.key.display().to_string(), copy.display().to_string());
+    tools::run("ssh-keygen", &["-q", "-Y", "sign", "-n", "strongroom-ceremony@v1", "-f", &key, &copy]);
+    format!("{}={copy}.sig", person.slug)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_people_bring_a_backup_onto_a_new_token_and_every_code_is_right() {
+    let mut office = Office::open().await;
+    let mut admin = office.organisation.admin.connect().await;
+    let second = office.organisation.enrol(&mut admin, "second", &[OrgRole::Admin]).await;
+    drop(second.connect().await);
+    drop(admin);
+    office.codes_are_right(0).await;
+    let archive = office.back_up(&[]).display().to_string();
+    office.wipe(false);
+    new_token(&office.organisation);
+
+    let folder = office.organisation.root().to_owned();
+    let plan = folder.join("plan");
+    let run = |arguments: &[&str]| {
+        let all = [&["recover", &archive, "--recovery-key", "-"], arguments].concat();
+        office.pair.run(&mut office.organisation.launch.command(&all))
+    };
+    let planned = run(&["--plan", plan.to_str().unwrap()]);
+    assert!(planned.status.success(), "{}", String::from_utf8_lossy(&planned.stderr));
+    let text = fs::read_to_string(&plan).unwrap();
+    for line in ["strongroom-recovery-plan-v1", "source archive ", "old-token ", "accounts 8", "recovery-copies 8"] {
+        assert!(text.lines().any(|found| found.starts_with(line)), "{line}: {text}");
+    }
+    let admin = sign(&office.organisation.admin, &plan, &folder);
+    let second = sign(&second, &plan, &folder);
+    let viewer = sign(&office.viewer, &plan, &folder);
+    let leaver = sign(&office.leaver, &plan, &folder);
+    fs::write(folder.join("other-plan"), text.replace("accounts 8", "accounts 9")).unwrap();
+    let other = sign(&office.organisation.admin, &folder.join("other-plan"), &office.backups());
+    let refused = [
+        (vec![&admin], "2 approvals are needed"),
+        (vec![&admin, &admin], "approved twice"),
+        (vec![&admin, &viewer], "no active admin or manager"),
+        (vec![&admin, &leaver], "no active admin or manager"),
+        (vec![&other, &second], "not by a key of theirs over this plan"),
+    ];
+    for (approvals, why) in refused {
+        let arguments: Vec<&str> = approvals.iter().flat_map(|approval| ["--approval", approval.as_str()]).collect();
+        let output = run(&arguments);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && errors.contains(why), "{why}: {errors}");
+        assert!(!office.organisation.store().exists());
+    }
+    let output = run(&["--approval", &admin, "--approval", &second]);
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{report}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(report.contains("8 accounts are served by the new token"), "{report}");
+
+    // Clients refuse the new key until they pin it.
+    let old_key = office.organisation.agent_key();
+    office.organisation.start();
+    assert!(office.viewer.try_connect().await.is_err(), "a client believed a new agent key unasked");
+    let pin = report.lines().last().unwrap();
+    fs::write(folder.join(strongroom_tests::people::KNOWN_AGENTS), format!("{pin}\n")).unwrap();
+    assert_ne!(office.organisation.agent_key(), old_key);
+    office.codes_are_right(1).await;
+    office.leaver_stays_out().await;
+    let org = read_log(&mut office.auditor.connect().await, None).await;
+    let begun = org.iter().find(|entry| entry.is("store.recover", RecordOutcome::Ok)).unwrap();
+    assert_eq!(begun.record.detail["approvals"], 2);
+    assert_eq!(begun.record.detail["old_agent_key"], old_key);
+    assert_eq!(begun.record.detail["new_agent_key"], office.organisation.agent_key());
+    assert!(org.iter().any(|entry| entry.is("store.recovered", RecordOutcome::Ok)));
+    for (vault, _) in VAULTS {
+        let exported = folder.join(format!("exported-{vault}")).display().to_string();
+        office.auditor.succeed(&["audit", "export", vault, "--out", &exported]);
+        office.verify(&exported);
+    }
+    // The new token's backup is as good as the old one's.
+    office.back_up(&[]);
+    drill(&office, &["--all"], true);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_in_its_place_is_recovered_by_a_sole_admin_after_being_killed_and_lost_accounts_are_named() {
+    let mut office = Office::open().await;
+    office.organisation.running().stop();
+    office.organisation.agent = None;
+    new_token(&office.organisation);
+    let folder = office.organisation.root().to_owned();
+    let plan = folder.join("plan");
+    let run = |arguments: &[&str]| {
+        let all = [&["recover", "--store", "--recovery-key", "-"], arguments].concat();
+        office.pair.run(&mut office.organisation.launch.command(&all))
+    };
+    let planned = run(&["--plan", plan.to_str().unwrap()]);
+    assert!(planned.status.success(), "{}", String::from_utf8_lossy(&planned.stderr));
+    let approval = sign(&office.organisation.admin, &plan, &folder);
+    // Killed at some moment, again and again, until one run gets through.
+    let mut killed = 0;
+    for round in 0..40_u64 {
+        let arguments = ["recover", "--store", "--recovery-key", "-", "--approval", &approval];
+        let mut child = office
+            .organisation
+            .launch
+            .command(&arguments)
+            .stdin(fs::File::open(office.pair.key_file()).unwrap())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20 + round * 15));
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        killed += 1;
+    }
+    println!("killed {killed} times");
+    if office.organisation.data_dir.join("store.recovering").exists() || killed == 40 {
+        let output = run(&["--approval", &approval]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let known = fs::read_dir(&office.organisation.data_dir).unwrap().flatten();
+    assert_eq!(known.filter(|entry| entry.file_name().to_string_lossy().contains("before-recovery")).count(), 1);
+    let again = run(&["--approval", &approval]);
+    let errors = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(errors.contains("nothing to recover"), "{errors}");
+    let again = office.back_up(&[]);
+    let unpacked = tempfile::tempdir().unwrap();
+    office.pair.unpack(&again, unpacked.path());
+    let pin = fs::read_to_string(unpacked.path().join("known_agents")).unwrap();
+    fs::write(folder.join(strongroom_tests::people::KNOWN_AGENTS), pin).unwrap();
+    office.organisation.start();
+    office.codes_are_right(0).await;
+    let org = read_log(&mut office.auditor.connect().await, None).await;
+    let begun: Vec<_> = org.iter().filter(|entry| entry.is("store.recover", RecordOutcome::Ok)).collect();
+    assert_eq!((begun.len(), &begun[0].record.detail["sole_admin"]), (1, &serde_json::json!(1)));
+}
+
+fn drill(office: &Office, more: &[&str], passes: bool) -> (String, PathBuf) {
+    let folder = office.backups().display().to_string();
+    let arguments = [&["drill", "--folder", &folder, "--recovery-key", "-"], more].concat();
+    let output = office.pair.run(&mut office.organisation.launch.command(&arguments));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.success(), passes, "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let path = text.lines().find_map(|line| line.strip_prefix("evidence ")).unwrap_or_default().to_owned();
+    (text, path.into())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drill_compares_every_account_beside_the_running_agent_and_its_evidence_verifies_offline() {
+    let office = Office::open().await;
+    office.back_up(&[]);
+    let (text, evidence) = drill(&office, &["--all"], true);
+    assert!(
+        text.contains("PASSED: 8 of 8 accounts compared; 8 right by the restored token, 8 of 8 by recovery copy"),
+        "{text}"
+    );
+    let signature = evidence.with_extension("json.sig");
+    let key = office.organisation.agent_key();
+    assert!(ssh_keygen_verifies(&key, "strongroom-drill@v1", &evidence, &signature));
+    let json: serde_json::Value = serde_json::from_slice(&fs::read(&evidence).unwrap()).unwrap();
+    assert_eq!((json["passed"].as_bool(), json["logs"].as_array().unwrap().len()), (Some(true), 3));
+    let altered = evidence.with_extension("altered");
+    fs::write(&altered, fs::read_to_string(&evidence).unwrap().replace("\"compared\": 8", "\"compared\": 9")).unwrap();
+    assert!(!ssh_keygen_verifies(&key, "strongroom-drill@v1", &altered, &signature));
+    let left: Vec<_> = fs::read_dir(&office.organisation.data_dir).unwrap().flatten().collect();
+    assert!(left.iter().all(|entry| !entry.file_name().to_string_lossy().ends_with(".work")), "{left:?}");
+    // The agent went on meanwhile.
+    office.codes_are_right(0).await;
+    // A sample is a sample.
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    let (text, _) = drill(&office, &["--sample", "3"], true);
+    assert!(text.contains("3 of 8 accounts compared"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_emergency_admin_needs_the_recovery_key_and_a_stopped_agent_and_is_loud() {
+    let mut office = Office::open().await;
+    let newcomer = Person::new("rescuer", office.organisation.root(), &office.organisation.launch.socket);
+    let key = newcomer.key.with_extension("pub").display().to_string();
+    let arguments = ["emergency-admin", "--admin", "rescuer", "--admin-key", &key, "--recovery-key", "-"];
+    let run = |pair: &RecoveryPair| pair.run(&mut office.organisation.launch.command(&arguments));
+    let busy = run(&office.pair);
+    assert!(String::from_utf8_lossy(&busy.stderr).contains("another agent"), "{busy:?}");
+    let _ = run;
+    office.organisation.running().stop();
+    let run = |pair: &RecoveryPair| pair.run(&mut office.organisation.launch.command(&arguments));
+    let stranger = run(&RecoveryPair::new());
+    assert!(String::from_utf8_lossy(&stranger.stderr).contains("not among"), "{stranger:?}");
+    let output = run(&office.pair);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!run(&office.pair).status.success(), "a key was enrolled twice");
+    let _ = run;
+    office.organisation.start();
+    let mut rescuer = newcomer.connect().await;
+    office.organisation.enrol(&mut rescuer, "helped", &[]).await;
+    let org = read_log(&mut office.auditor.connect().await, None).await;
+    let made = org.iter().find(|entry| entry.is("emergency.admin", RecordOutcome::Ok)).unwrap();
+    assert_eq!(made.record.detail["recovery_recipient"], office.pair.recipient);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_agent_makes_backups_by_itself_keeps_the_newest_and_records_them_and_drills() {
+    let mut office = Office::open().await;
+    office.organisation.running().stop();
+    let folder = office.backups();
+    let name = |hour: u32| folder.join(format!("strongroom-backup-20200101T{hour:02}0000Z.tar.age"));
+    for hour in 0..3 {
+        fs::write(name(hour), "an old one").unwrap();
+    }
+    let other = folder.join("strongroom-backup-20200101T000000Z.tar.age.keep");
+    fs::write(&other, "not ours").unwrap();
+    let copies = office.organisation.root().join("copies");
+    fs::create_dir(&copies).unwrap();
+    let mut config = fs::read_to_string(&office.organisation.launch.config).unwrap();
+    config.push_str(&format!(
+        "\n[backup]\nfolder = \"{}\"\nkeep = 2\ncommand = 'cp \"$1\" {}'\n",
+        folder.display(),
+        copies.display()
+    ));
+    fs::write(&office.organisation.launch.config, config).unwrap();
+    office.organisation.start();
+    wait_for("a copy by the command", || fs::read_dir(&copies).unwrap().count() == 1);
+    assert!(!name(0).exists() && !name(1).exists() && name(2).exists() && other.exists());
+    let status = office.viewer.succeed(&["status"]);
+    assert!(status.contains("overdue") && status.contains("no drill"), "{status}");
+    let (text, evidence) = drill(&office, &["--all"], true);
+    assert!(text.contains("PASSED: 8 of 8"), "{text}");
+    assert!(evidence.starts_with(&folder));
+    // Picked up at the next start at the latest.
+    office.organisation.running().stop();
+    office.organisation.start();
+    let recorded = office.organisation.data_dir.join("drills.recorded");
+    wait_for("the drill's record", || recorded.exists());
+    let org = read_log(&mut office.auditor.connect().await, None).await;
+    let count = |event: &str| org.iter().filter(|entry| entry.is(event, RecordOutcome::Ok)).count();
+    assert_eq!((count("backup.made"), count("drill.passed")), (1, 1));
+    wait_for("nothing overdue", || !office.viewer.succeed(&["status"]).contains("overdue"));
+}
+
+fn wait_for(what: &str, mut there: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !there() {
+        assert!(begun.elapsed().as_secs() < 30, "{what} did not come");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
 }

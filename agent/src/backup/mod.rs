@@ -14,6 +14,7 @@ pub mod names;
 pub mod recover;
 pub mod recovery_key;
 pub mod restore;
+pub mod schedule;
 mod token_files;
 
 pub use self::recovery_key::read_recovery_key;

@@ -1,6 +1,7 @@
 //! Commands of the ceremonies at the host: a store onto another token, the emergency admin, backups and drills. Nobody is
 //! logged in there; each record says by what it was allowed.
 
+use jiff::Timestamp;
 use strongroom_proto::audit::record::RecordOutcome;
 use strongroom_proto::error::{ErrorKind, Failure};
 use strongroom_proto::ids::{AccountId, IdentityId, VaultId};
@@ -180,6 +181,38 @@ pub fn backup(tx: &mut Tx<'_>, made: Result<&(String, u64), &str>) -> Result<(()
             draft
         }
     };
+    let receipt = tx.append(LogId::Org, draft)?;
+    Ok(((), receipt))
+}
+
+/// What evidence of a drill says.
+#[derive(Clone, Debug)]
+pub struct DrillSeen {
+    /// Whether everything that was compared was right.
+    pub passed: bool,
+    /// SHA-256 of the evidence, 64 hex digits.
+    pub evidence_sha256: String,
+    /// SHA-256 of the backup, 64 hex digits.
+    pub backup_sha256: String,
+    /// When the drill was.
+    pub made_at: Timestamp,
+    /// Accounts that were compared.
+    pub compared: u64,
+}
+
+/// Records a drill whose evidence this agent signed.
+///
+/// # Errors
+/// Only if it cannot be written down.
+pub fn drill(tx: &mut Tx<'_>, seen: &DrillSeen) -> Result<((), Receipt), Refusal> {
+    let mut draft = Draft::new(if seen.passed { "drill.passed" } else { "drill.failed" })
+        .detail("evidence_sha256", seen.evidence_sha256.clone())
+        .detail("backup_sha256", seen.backup_sha256.clone())
+        .detail("made_at", seen.made_at.to_string())
+        .detail("compared", seen.compared);
+    if !seen.passed {
+        draft.outcome = RecordOutcome::Failed;
+    }
     let receipt = tx.append(LogId::Org, draft)?;
     Ok(((), receipt))
 }

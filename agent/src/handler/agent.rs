@@ -28,6 +28,7 @@ pub(super) async fn status(agent: &Agent, _: &mut Connection, _: Status) -> Resu
         state,
         token: health(token),
         store: health(!sealed && !vault_sealed),
+        overdue: agent.overdue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone(),
     };
     Ok(result.into())
 }

@@ -11,8 +11,8 @@ mod session;
 mod vault;
 
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -73,6 +73,8 @@ pub struct Agent {
     pub token_ok: AtomicBool,
     /// Rung when the token did not answer.
     pub token_trouble: Notify,
+    /// What an operator should have done by now, in sentences.
+    pub overdue: Mutex<Vec<String>>,
 }
 
 /// What a call gave.
@@ -91,6 +93,11 @@ impl<R> From<R> for Answer<R> {
 }
 
 impl Agent {
+    /// Takes what is overdue now: `agent.status` says it.
+    pub fn set_overdue(&self, sentences: Vec<String>) {
+        *self.overdue.lock().unwrap_or_else(PoisonError::into_inner) = sentences;
+    }
+
     /// Runs an operation on the token. Trouble wakes the watch that reopens it.
     async fn token<T: Send + 'static>(
         &self,

@@ -100,14 +100,16 @@ fn status_text(status: &StatusResult) -> String {
         Health::Ok => "ok",
         Health::Failing => "FAILING",
     };
-    lines(&[
+    let mut pairs = vec![
         ("state", state.to_owned()),
         ("token", health(status.token).to_owned()),
         ("store", health(status.store).to_owned()),
         ("agent", format!("version {}, protocol {}", status.version, status.protocol)),
         ("running since", when::utc(status.started_at)),
         ("its clock", when::utc(status.now)),
-    ])
+    ];
+    pairs.extend(status.overdue.iter().map(|sentence| ("overdue", sentence.clone())));
+    lines(&pairs)
 }
 
 fn whoami_text(who: &WhoamiResult) -> String {
@@ -146,10 +148,12 @@ mod tests {
             state: State::Sealed,
             token: Health::Ok,
             store: Health::Failing,
+            overdue: vec!["there is no backup yet".into()],
         };
         let text = status_text(&status);
         assert!(text.starts_with("state         NO CODES: sealed"), "{text}");
         assert!(text.contains("store         FAILING\n"), "{text}");
+        assert!(text.contains("overdue       there is no backup yet\n"), "{text}");
         assert!(text.contains("its clock     2026-11-21 19:00:00Z\n"), "{text}");
     }
 }

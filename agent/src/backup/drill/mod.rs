@@ -20,6 +20,7 @@ use strongroom_proto::ids::AccountId;
 use strongroom_proto::words::OtpKind;
 use zeroize::Zeroizing;
 
+pub(super) use self::evidence::all as all_evidence;
 pub use self::evidence::{EVIDENCE_NAMESPACE, Evidence, evidence_at, newest_good};
 pub use self::probe::{Asked, Question, answer};
 use super::archive::{ANCHORS, STORE, TOKEN_FOLDER, unpack};

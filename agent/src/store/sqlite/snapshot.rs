@@ -5,12 +5,14 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use rusqlite::{Connection, params};
+use strongroom_proto::agent_key::AgentKey;
 use strongroom_proto::audit::checkpoint::Origin;
 use strongroom_proto::audit::merkle::{Frontier, Hash, leaf_hash};
 
 use super::file::{Meta, StoreKeysCopy, connect_reader, read_meta, read_store_keys_copy};
 use super::load;
 use crate::audit::anchor::Anchors;
+use crate::state::rows::Org;
 use crate::state::{LogId, State};
 use crate::store::StoreError;
 use crate::store::sealer::Sealer;
@@ -57,6 +59,21 @@ impl Snapshot {
     /// [`StoreError::Read`].
     pub fn store_keys_copy(&self) -> Result<Option<StoreKeysCopy>, StoreError> {
         read_store_keys_copy(&self.connection)
+    }
+
+    /// The agent identity key as the organisation's row says it, unverified.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] if there is none.
+    pub fn agent_key(&self) -> Result<AgentKey, StoreError> {
+        let body: String = self
+            .connection
+            .query_row("SELECT body FROM entity WHERE kind = 'org'", [], |row| row.get(0))
+            .map_err(read)?;
+        serde_json::from_str::<Org>(&body)
+            .ok()
+            .and_then(|org| AgentKey::from_openssh(&org.agent_key).ok())
+            .ok_or_else(|| StoreError::Read("the organisation's row has no agent key".to_owned()))
     }
 
     /// Reads and verifies everything as of one moment, as an agent does at its start.
