@@ -79,7 +79,10 @@ impl RecoveryPair {
     pub fn pack(&self, folder: &Path, names: &[&str], archive: &Path) {
         let tar = folder.join("packed.tar").display().to_string();
         let mut arguments = vec!["--format=gnu", "-cf", &tar, "-C", folder.to_str().expect("a test's path")];
-        arguments.extend_from_slice(names);
+        let mut find = Command::new("find");
+        let files = tools::output(find.current_dir(folder).args(names).args(["!", "-type", "d"]));
+        let files = String::from_utf8(files.stdout).expect("a test's paths");
+        arguments.extend(files.lines());
         tools::run("tar", &arguments);
         tools::run("age", &["-r", &self.recipient, "-o", &archive.display().to_string(), &tar]);
         std::fs::remove_file(tar).expect("age has read it");

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use strongroom_proto::audit::record::RecordOutcome;
 use strongroom_proto::client::Client;
+use strongroom_proto::method::agent::Status;
 use strongroom_proto::method::code::Release;
 use strongroom_proto::method::identity::Revoke;
 use strongroom_proto::words::{Algorithm, OrgRole, OtpKind, Scheme, VaultRole};
@@ -103,8 +104,9 @@ impl Office {
 
     /// Takes away all but the configuration, the PIN and people's own keys: what a lost machine leaves.
     fn wipe(&mut self, also_config: bool) {
-        self.organisation.running().stop();
-        self.organisation.agent = None;
+        if let Some(mut agent) = self.organisation.agent.take() {
+            agent.stop();
+        }
         fs::remove_dir_all(&self.organisation.data_dir).unwrap();
         fs::remove_dir_all(self.organisation.tokens()).unwrap();
         fs::create_dir(self.organisation.tokens()).unwrap();
@@ -335,6 +337,7 @@ async fn an_older_backup_is_only_taken_by_one_who_says_so_and_the_log_shows_the_
     }
     drop(admin);
     office.organisation.running().stop();
+    office.organisation.agent = None;
     // The store is lost; the anchors, on another disk, are not.
     let anchors = fs::read(office.organisation.data_dir.join("anchors")).unwrap();
     office.wipe(false);
@@ -361,7 +364,7 @@ fn without_recovery_recipients_there_is_no_backup_and_a_failing_command_is_repor
     let folder = organisation.root().display().to_string();
     let refused = tools::output(&mut organisation.launch.command(&["backup", "--to", &folder]));
     assert!(!refused.status.success());
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("no recovery recipients"));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("no recovery recipients"), "{refused:?}");
 
     let pair = RecoveryPair::new();
     let setup = Setup { recovery_recipients: vec![pair.recipient.clone()], ..Setup::default() };
@@ -619,8 +622,8 @@ async fn the_agent_makes_backups_by_itself_keeps_the_newest_and_records_them_and
     office.organisation.start();
     wait_for("a copy by the command", || fs::read_dir(&copies).unwrap().count() == 1);
     assert!(!name(0).exists() && !name(1).exists() && name(2).exists() && other.exists());
-    let status = office.viewer.succeed(&["status"]);
-    assert!(status.contains("overdue") && status.contains("no drill"), "{status}");
+    let overdue = office.viewer.connect().await.call(&Status {}).await.unwrap().overdue;
+    assert!(overdue.iter().any(|sentence| sentence.contains("no drill")), "{overdue:?}");
     let (text, evidence) = drill(&office, &["--all"], true);
     assert!(text.contains("PASSED: 8 of 8"), "{text}");
     assert!(evidence.starts_with(&folder));
@@ -632,7 +635,8 @@ async fn the_agent_makes_backups_by_itself_keeps_the_newest_and_records_them_and
     let org = read_log(&mut office.auditor.connect().await, None).await;
     let count = |event: &str| org.iter().filter(|entry| entry.is(event, RecordOutcome::Ok)).count();
     assert_eq!((count("backup.made"), count("drill.passed")), (1, 1));
-    wait_for("nothing overdue", || !office.viewer.succeed(&["status"]).contains("overdue"));
+    let overdue = office.viewer.connect().await.call(&Status {}).await.unwrap().overdue;
+    assert!(overdue.is_empty(), "{overdue:?}");
 }
 
 fn wait_for(what: &str, mut there: impl FnMut() -> bool) {

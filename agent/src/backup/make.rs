@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
@@ -10,6 +9,7 @@ use strongroom_proto::agent_key::AgentKey;
 use strongroom_proto::ids::Instance;
 
 use super::archive::{self, ANCHORS, CONFIG, KNOWN_AGENTS, MANIFEST, SIGNATURE, STORE, TOKEN_FOLDER, TOKEN_NOTE};
+use super::beside::open_token;
 use super::files::{Hashing, Workplace, create_new, sha256_of, sync_dir};
 use super::manifest::{FORMAT, FileLine, LogLine, Manifest, NAMESPACE, TokenMaterial};
 use super::names::{backup_name, thin_out};
@@ -18,7 +18,6 @@ use crate::audit::anchor::Anchors;
 use crate::config::Config;
 use crate::identity::{agent_public_key, sign_as_agent};
 use crate::keystore::Keystore;
-use crate::keystore::pkcs11::Pkcs11Keystore;
 use crate::pin::PinSource;
 use crate::recovery::{Recipient, SealingWriter};
 use crate::store::sealer::Sealer;
@@ -238,9 +237,7 @@ fn free_names(folder: &Path, made_at: Timestamp) -> anyhow::Result<(PathBuf, Pat
 pub fn backup(config: &Config, folder: &Path, command: Option<&str>) -> anyhow::Result<Made> {
     crate::os::check_private_dir(&config.data_dir).map_err(|flaw| anyhow::anyhow!(flaw))?;
     let meta = Snapshot::open(&config.store_path())?.meta()?;
-    let pin = config.pin.read().context("the PIN cannot be read")?;
-    let keystore = Arc::new(Pkcs11Keystore::open(&config.token_config(), &pin).context("the token cannot be opened")?);
-    drop(pin);
+    let keystore = open_token(config)?;
     if keystore.token().as_str() != meta.token {
         bail!("this is the token {}, but the store was made with {}", keystore.token(), meta.token);
     }

@@ -24,6 +24,7 @@ pub(super) use self::evidence::all as all_evidence;
 pub use self::evidence::{EVIDENCE_NAMESPACE, Evidence, evidence_at, newest_good};
 pub use self::probe::{Asked, Question, answer};
 use super::archive::{ANCHORS, STORE, TOKEN_FOLDER, unpack};
+use super::beside::open_token;
 use super::files::{Workplace, create_new, make_private_dir, sha256_of, write_new};
 use super::manifest::{LogLine, Manifest, TokenMaterial};
 use super::names::backups_in;
@@ -70,9 +71,7 @@ pub fn drill(
     crate::os::check_private_dir(&config.data_dir).map_err(|flaw| anyhow::anyhow!(flaw))?;
     let work = Workplace::new(config.data_dir.join("drill.work"))?;
     let (archive_sha256, _) = sha256_of(&archive)?;
-    let pin = config.pin.read().context("the PIN cannot be read")?;
-    let keystore = Pkcs11Keystore::open(&config.token_config(), &pin).context("the token cannot be opened")?;
-    drop(pin);
+    let keystore = open_token(config)?;
     let agent_key = AgentKey::from_point(keystore.identity_key())?;
 
     let opened = work.path().join("opened");

@@ -101,7 +101,7 @@ pub async fn recover(
             staged.check_free(request, &config.store_path())?;
             staged.place(request, &unfinished)?;
         }
-        _ => snapshot(&config.store_path(), &unfinished)?,
+        _ => copy_in_place(&config, &unfinished)?,
     }
     drop(staged);
     let begin = (look.old_token, text, approved);
@@ -139,6 +139,20 @@ fn new_token(config: &Config) -> anyhow::Result<Pkcs11Keystore> {
 
 fn unfinished(config: &Config) -> PathBuf {
     config.data_dir.join("store.recovering")
+}
+
+/// Copies the store to work on. Under the unfinished name there is a whole copy or none, whenever a run was killed.
+fn copy_in_place(config: &Config, unfinished: &Path) -> anyhow::Result<()> {
+    let part = config.data_dir.join("store.copying");
+    match fs::remove_file(&part) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    snapshot(&config.store_path(), &part)?;
+    fs::File::open(&part)?.sync_all()?;
+    fs::rename(&part, unfinished)?;
+    sync_dir(&config.data_dir)?;
+    Ok(())
 }
 
 fn store_keys(path: &Path, identity: &RecoveryIdentity) -> anyhow::Result<StoreKeys> {
