@@ -55,6 +55,9 @@ pub struct Made {
     pub manifest: Manifest,
 }
 
+/// A file that is small enough for memory: its name in the archive, and what it holds.
+type Small = (String, Vec<u8>);
+
 /// What the token's own procedure is, for tokens whose keys do not leave them as files.
 const TOKEN_NOTE_TEXT: &str = "\
 The keys of this token are not in this backup: they do not leave the device as files.
@@ -157,7 +160,7 @@ impl Maker<'_> {
     }
 
     /// All files but the store. The configuration comes first: a restore reads from it where everything goes.
-    fn small_files(&self, anchors: Vec<u8>) -> anyhow::Result<(Vec<(String, Vec<u8>)>, TokenMaterial)> {
+    fn small_files(&self, anchors: Vec<u8>) -> anyhow::Result<(Vec<Small>, TokenMaterial)> {
         let mut small = Vec::new();
         let config = self.config.file.as_deref().context("the configuration was not read from a file")?;
         let pin = match &self.config.pin {
@@ -192,7 +195,7 @@ impl Maker<'_> {
         at: Timestamp,
         manifest: &[u8],
         signature: &str,
-        small: &[(String, Vec<u8>)],
+        small: &[Small],
         store: &Path,
     ) -> anyhow::Result<(String, u64)> {
         let sealing = SealingWriter::new(recipients, Hashing::new(create_new(part)?))?;

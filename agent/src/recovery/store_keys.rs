@@ -31,7 +31,7 @@ pub fn store_keys_copy(store: OrgId, keys: &StoreKeys, recipients: &[Recipient])
     let start = text.len();
     text.resize(start + KEYS_LEN.div_ceil(3) * 4, 0);
     let place = text.get_mut(start..).unwrap_or_default();
-    BASE64_STANDARD.encode_slice(&*both, place).map_err(|_| RecoveryError::Sealing)?;
+    BASE64_STANDARD.encode_slice(both.as_slice(), place).map_err(|_| RecoveryError::Sealing)?;
     text.extend_from_slice(b"\"}\n");
     seal_to(recipients, &text)
 }
