@@ -51,6 +51,28 @@ pub struct Config {
     /// What connections may take.
     #[serde(default)]
     pub limits: ConnectionLimits,
+    /// Backups by the running agent.
+    #[serde(default)]
+    pub backup: Backup,
+    /// The file that this was read from: a backup takes it along.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
+}
+
+/// Backups that the running agent makes by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Backup {
+    /// Where they go; absent means that the agent makes none by itself.
+    pub folder: Option<PathBuf>,
+    /// A new one is made when the newest is older than this, in hours.
+    pub every_h: u64,
+    /// How many are kept.
+    pub keep: usize,
+    /// What is run after each, with the file's path as `$1`.
+    pub command: Option<String>,
+    /// A warning is given when the last good drill is older than this, in days.
+    pub drill_within_days: u64,
 }
 
 /// When checkpoints are signed.
@@ -96,6 +118,12 @@ const fn default_scheme() -> Scheme {
 impl Default for Checkpoint {
     fn default() -> Self {
         Self { interval_s: 60, records: 256 }
+    }
+}
+
+impl Default for Backup {
+    fn default() -> Self {
+        Self { folder: None, every_h: 24, keep: 14, command: None, drill_within_days: 35 }
     }
 }
 
@@ -158,7 +186,13 @@ impl Config {
         std::fs::File::open(path)
             .and_then(|file| file.take(FILE_LEN_MAX).read_to_string(&mut text))
             .map_err(|source| ConfigError::File { path: name.clone(), source })?;
-        Self::parse(&text, &name)
+        Ok(Self { file: Some(path.to_owned()), ..Self::parse(&text, &name)? })
+    }
+
+    /// Says which file this was read from.
+    #[must_use]
+    pub fn read_from(self, path: &Path) -> Self {
+        Self { file: Some(path.to_owned()), ..self }
     }
 
     /// Parses a configuration; `name` is for errors.
@@ -203,6 +237,9 @@ impl Config {
             ("connections", self.limits.connections as u64, 1),
             ("connections_per_uid", self.limits.connections_per_uid as u64, 1),
             ("login_deadline_s", self.limits.login_deadline_s, 1),
+            ("every_h", self.backup.every_h, 1),
+            ("keep", self.backup.keep as u64, 1),
+            ("drill_within_days", self.backup.drill_within_days, 1),
             // Below it a release that waits for a fresh window could never be answered.
             ("call_deadline_s", self.limits.call_deadline_s, 30),
         ];
@@ -234,9 +271,18 @@ impl Config {
     /// in between can empty it. With the folder known, the agent keeps a copy.
     #[must_use]
     pub fn lacks_token_storage(&self) -> bool {
-        let TokenConfig { module, storage, profile, .. } = self.token.config();
-        let softhsm = module.file_name().is_some_and(|name| name.to_string_lossy().contains("softhsm"));
-        softhsm && profile.softhsm_folder && storage.is_none()
+        self.is_softhsm() && self.token.config().storage.is_none()
+    }
+
+    /// The folder of a token that is files: those files are the token, and a backup takes them along.
+    #[must_use]
+    pub fn token_folder(&self) -> Option<&Path> {
+        self.token.config().storage.as_deref().filter(|_| self.is_softhsm())
+    }
+
+    fn is_softhsm(&self) -> bool {
+        let TokenConfig { module, profile, .. } = self.token.config();
+        profile.softhsm_folder && module.file_name().is_some_and(|name| name.to_string_lossy().contains("softhsm"))
     }
 
     /// The checkpoint cadence.
@@ -294,6 +340,11 @@ mod tests {
             "connections_per_uid",
             "login_deadline_s",
             "call_deadline_s",
+            "folder",
+            "every_h",
+            "keep",
+            "command",
+            "drill_within_days",
         ] {
             let shown = text.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} =")));
             assert!(shown, "{key} is not in the example");

@@ -9,12 +9,13 @@ use jiff::Timestamp;
 use strongroom_proto::ids::Instance;
 
 use crate::audit::anchor::Anchors;
+use crate::backup::schedule;
 use crate::config::Config;
 use crate::keystore::worker::{Applied, Launcher, PinForWorkers, Sandbox, Workers};
 use crate::keystore::{ErrorClass, KeystoreError};
 use crate::store::StoreError;
 use crate::store::sealer::Sealer;
-use crate::store::sqlite::{Clock, Store, StoreFile};
+use crate::store::sqlite::{Clock, Snapshot, Store, StoreFile};
 
 /// How a check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,7 @@ pub async fn examine(config: &Config) -> Vec<Check> {
     let mut checks = vec![data_dir(&config.data_dir), socket_dir(&config.socket), clock()];
     checks.push(memory_limits());
     checks.push(locked_memory());
+    checks.extend(backups(config));
     let file = StoreFile::open(&config.store_path());
     if matches!(file, Err(StoreError::InUse)) {
         checks.push(Check::ok("store", "an agent is running with it: ask it with `strongroom status`"));
@@ -84,6 +86,22 @@ pub async fn examine(config: &Config) -> Vec<Check> {
         workers.close().await;
     }
     checks
+}
+
+/// Whether backups and drills are made as often as the configuration says.
+fn backups(config: &Config) -> Option<Check> {
+    const NAME: &str = "backups";
+    let Some(folder) = &config.backup.folder else {
+        return Some(Check::warning(NAME, "the agent makes none by itself", "set [backup] folder"));
+    };
+    // Before the store is unlocked its word for the key is good enough to find evidence by: a wrong one finds none.
+    let key = Snapshot::open(&config.store_path()).and_then(|store| store.agent_key()).ok()?;
+    let overdue = schedule::overdue(config, &key, Timestamp::now());
+    Some(if overdue.is_empty() {
+        Check::ok(NAME, format!("{}: the newest backup and the last good drill are recent", folder.display()))
+    } else {
+        Check::warning(NAME, overdue.join("; "), "strongroom-agent backup, strongroom-agent drill")
+    })
 }
 
 fn data_dir(path: &Path) -> Check {

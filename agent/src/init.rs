@@ -19,11 +19,11 @@ use crate::config::Config;
 use crate::handler::key_row;
 use crate::keystore::StoreKeys;
 use crate::keystore::worker::{Launcher, PinForWorkers, Workers};
-use crate::recovery::Recipient;
+use crate::recovery::{Recipient, store_keys_copy};
 use crate::state::LogId;
 use crate::state::rows::{IdentityNames, Org};
 use crate::store::sealer::Sealer;
-use crate::store::sqlite::{Clock, Meta, Store, StoreFile};
+use crate::store::sqlite::{Clock, Meta, Store, StoreFile, StoreKeysCopy, keep_store_keys_copy};
 
 /// What `init` is told.
 #[derive(Clone, Debug)]
@@ -79,6 +79,8 @@ pub async fn init(config: &Config, founding: &Founding) -> anyhow::Result<Founde
     let store_keys = StoreKeys::random().map_err(|_| anyhow::anyhow!("the system has no randomness"))?;
     let sealed_store_keys =
         workers.seal_store_keys(id, &store_keys).await.context("the store keys cannot be sealed")?;
+    let recipients: Vec<Recipient> =
+        founding.recovery_recipients.iter().map(|text| Recipient::parse(text)).collect::<Result<_, _>>()?;
     let meta = Meta { org: id, token: workers.token().as_str().to_owned(), sealed_store_keys };
     // Built under another name and renamed when complete: a broken init leaves no half store behind.
     let unfinished = config.data_dir.join("store.unfinished");
@@ -89,6 +91,11 @@ pub async fn init(config: &Config, founding: &Founding) -> anyhow::Result<Founde
     let anchors = Anchors::read(&config.anchor_path())?;
     if anchors.origins().next().is_some() {
         bail!("{} has anchors of another store: move it away first", config.anchor_path().display());
+    }
+    if !recipients.is_empty() {
+        let copy = store_keys_copy(id, &store_keys, &recipients).context("the store keys cannot be copied")?;
+        let recipients = founding.recovery_recipients.clone();
+        keep_store_keys_copy(&unfinished, &StoreKeysCopy { recipients, copy })?;
     }
     let store = Store::start(file, Sealer::new(id, store_keys), instance, clock, &anchors)?;
     let org = Org {

@@ -1,11 +1,17 @@
 //! `strongroom-agent`: a few lines that read the command line; the story is in the library.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use clap::{ArgGroup, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
+use strongroom_agent::backup::drill::{self, Sample};
+use strongroom_agent::backup::emergency::emergency_admin;
+use strongroom_agent::backup::make::backup;
+use strongroom_agent::backup::read_recovery_key;
+use strongroom_agent::backup::recover;
+use strongroom_agent::backup::restore::{Request, restore};
 use strongroom_agent::doctor::{Verdict, examine};
 use strongroom_agent::init::{Founding, init};
 use strongroom_agent::keystore::worker::keeper::{self, KeeperLink};
@@ -13,6 +19,7 @@ use strongroom_agent::keystore::worker::{Launcher, PinForWorkers, Workers, serve
 use strongroom_agent::pin::PinSource;
 use strongroom_agent::run::run;
 use strongroom_agent::{config, os};
+use strongroom_proto::audit::export::Pin;
 use strongroom_proto::ids::Slug;
 use tokio_util::sync::CancellationToken;
 
@@ -70,6 +77,104 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make one encrypted file of everything but the PIN, beside the running agent
+    Backup {
+        /// The folder it goes to
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        /// Run by sh afterwards, with the file's path as "$1"
+        #[arg(long, value_name = "CMD")]
+        command: Option<String>,
+    },
+    /// Put a backup onto an empty machine and token
+    Restore {
+        /// The backup
+        archive: PathBuf,
+        #[command(flatten)]
+        key: RecoveryKey,
+        #[command(flatten)]
+        trust: Trust,
+    },
+    /// Bring a store with recovery copies onto a new token when the old one is dead
+    #[command(group = ArgGroup::new("source").required(true), group = ArgGroup::new("step").required(true))]
+    Recover {
+        /// The backup to recover from
+        #[arg(group = "source")]
+        archive: Option<PathBuf>,
+        /// Recover the store in its place: only the token is lost
+        #[arg(long, group = "source")]
+        store: bool,
+        #[command(flatten)]
+        key: RecoveryKey,
+        #[command(flatten)]
+        trust: Trust,
+        /// Write the plan that two people sign (ssh-keygen -Y sign -n strongroom-ceremony@v1), and do nothing else
+        #[arg(long, value_name = "FILE", group = "step")]
+        plan: Option<PathBuf>,
+        /// Somebody's signature over the plan; given twice, for two people
+        #[arg(long, value_name = "SLUG=FILE.sig", group = "step")]
+        approval: Vec<String>,
+    },
+    /// Prove that the newest backup brings the codes back, and write signed evidence
+    Drill {
+        /// The folder of the backups, if not [backup] folder
+        #[arg(long, value_name = "DIR")]
+        folder: Option<PathBuf>,
+        /// Compare so many accounts, drawn by lot
+        #[arg(long, value_name = "N", default_value_t = 20, conflicts_with = "all")]
+        sample: usize,
+        /// Compare all accounts
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        key: RecoveryKey,
+    },
+    /// The other process of a drill
+    #[command(hide = true)]
+    DrillProbe {
+        /// The drill's working folder
+        work: PathBuf,
+    },
+    /// Make an admin by the recovery key, with the agent stopped: when the last admin is lost
+    EmergencyAdmin {
+        /// Slug of the admin
+        #[arg(long, value_name = "SLUG")]
+        admin: Slug,
+        /// The admin's SSH public key
+        #[arg(long, value_name = "FILE.pub")]
+        admin_key: PathBuf,
+        #[command(flatten)]
+        key: RecoveryKey,
+    },
+}
+
+/// Where the recovery key comes from.
+#[derive(Args)]
+struct RecoveryKey {
+    /// Read the recovery key from standard input: "-" is the only place
+    #[arg(long = "recovery-key", value_name = "-", value_parser = ["-"], required = true)]
+    _from: String,
+}
+
+/// What a backup is measured against.
+#[derive(Args)]
+struct Trust {
+    /// The agent key that must have signed: its fingerprint, its line or a file that holds either
+    #[arg(long, value_name = "KEY")]
+    agent_key: Option<String>,
+    /// Go on although this machine's anchors vouch for records that the backup does not hold
+    #[arg(long)]
+    accept_lost_records: bool,
+}
+
+impl Trust {
+    fn pin(&self) -> anyhow::Result<Option<Pin>> {
+        let Some(text) = &self.agent_key else { return Ok(None) };
+        let text = if Path::new(text).is_file() { std::fs::read_to_string(text)? } else { text.clone() };
+        // A line of known_agents starts with the socket's path.
+        let key = text.trim().split_once(" ecdsa-sha2-").map_or(text.clone(), |(_, rest)| format!("ecdsa-sha2-{rest}"));
+        Ok(Some(Pin::parse(&key).context("--agent-key")?))
+    }
 }
 
 fn main() -> ExitCode {
@@ -132,8 +237,67 @@ fn keep_typed_pin(arguments: &Arguments) -> anyhow::Result<Option<ExitCode>> {
 }
 
 async fn act(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if let Command::Restore { archive, trust, .. } = &arguments.command {
+        let (pin, identity) = (trust.pin()?, read_recovery_key()?);
+        let request = Request {
+            archive,
+            config: &arguments.config,
+            pin: pin.as_ref(),
+            identity: &identity,
+            accept_lost_records: trust.accept_lost_records,
+        };
+        say(&mut std::io::stdout(), &restore(&request)?.report());
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Command::Recover { archive, trust, plan, approval, .. } = &arguments.command {
+        let text = recovering(&arguments.config, archive.as_deref(), trust, plan.as_deref(), approval).await?;
+        say(&mut std::io::stdout(), &text);
+        return Ok(ExitCode::SUCCESS);
+    }
     let config = config::Config::read(&arguments.config)?;
     match arguments.command {
+        Command::Restore { .. } | Command::Recover { .. } => Ok(ExitCode::FAILURE),
+        Command::Drill { folder, sample, all, .. } => {
+            let folder =
+                folder.or_else(|| config.backup.folder.clone()).context("say --folder, or set [backup] folder")?;
+            let sample = if all { Sample::All } else { Sample::Some(sample) };
+            let (evidence, path) = drill::drill(&config, &folder, sample, &read_recovery_key()?)?;
+            let mut text = format!(
+                "{}: {} of {} accounts compared; {} right by the restored token, {} of {} by recovery copy; {} logs recomputed\n",
+                if evidence.passed { "PASSED" } else { "FAILED" },
+                evidence.compared,
+                evidence.accounts_in_backup,
+                evidence.right_by_token.map_or_else(|| "none asked".to_owned(), |right| right.to_string()),
+                evidence.right_by_copy,
+                evidence.copies_compared,
+                evidence.logs.len(),
+            );
+            for failure in &evidence.failures {
+                text.push_str(&format!("  {failure}\n"));
+            }
+            text.push_str(&format!("evidence {}\n", path.display()));
+            say(&mut std::io::stdout(), &text);
+            Ok(if evidence.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::DrillProbe { work } => {
+            let question: drill::Question = serde_json::from_reader(std::io::stdin().lock())?;
+            let answers = drill::answer(config, &work, &question).await?;
+            say(&mut std::io::stdout(), &serde_json::to_string(&answers)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::EmergencyAdmin { admin, admin_key, .. } => {
+            let line = std::fs::read_to_string(&admin_key)
+                .with_context(|| format!("{} cannot be read", admin_key.display()))?;
+            let text = emergency_admin(&config, admin, &line, &read_recovery_key()?).await?;
+            say(&mut std::io::stdout(), &text);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Backup { to, command } => {
+            let made = backup(&config, &to, command.as_deref())?;
+            let text = format!("{}\nsha256 {}  {} bytes\n", made.path.display(), made.sha256, made.size);
+            say(&mut std::io::stdout(), &text);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Init { admin, admin_name, admin_key, recovery_recipient, no_recovery: _ } => {
             let line = std::fs::read_to_string(&admin_key)
                 .with_context(|| format!("{} cannot be read", admin_key.display()))?;
@@ -195,6 +359,57 @@ async fn act(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
     }
+}
+
+/// `recover`: the plan, or the recovery itself.
+async fn recovering(
+    config: &Path,
+    archive: Option<&Path>,
+    trust: &Trust,
+    plan: Option<&Path>,
+    approvals: &[String],
+) -> anyhow::Result<String> {
+    let mut signed = Vec::with_capacity(approvals.len());
+    for approval in approvals {
+        let (slug, file) = approval.split_once('=').context("--approval is SLUG=FILE.sig")?;
+        let signature = std::fs::read_to_string(file).with_context(|| format!("{file} cannot be read"))?;
+        signed.push(recover::Approval { identity: Slug::new(slug)?, signature });
+    }
+    let (pin, identity) = (trust.pin()?, read_recovery_key()?);
+    let in_place = if archive.is_none() { Some(config::Config::read(config)?) } else { None };
+    let request = archive.map(|archive| Request {
+        archive,
+        config,
+        pin: pin.as_ref(),
+        identity: &identity,
+        accept_lost_records: trust.accept_lost_records,
+    });
+    let source = match (&request, &in_place) {
+        (Some(request), _) => recover::Source::Archive(request),
+        (None, Some(config)) => recover::Source::InPlace(config),
+        (None, None) => anyhow::bail!("name a backup, or say --store"),
+    };
+    if let Some(file) = plan {
+        let text = recover::plan(&source, &identity)?;
+        std::fs::write(file, &text).with_context(|| format!("{} cannot be written", file.display()))?;
+        return Ok(format!(
+            "{text}\nTwo admins or managers sign {} offline, each with a key of theirs that is enrolled:\n  \
+             ssh-keygen -Y sign -n {} -f KEY {}\n",
+            file.display(),
+            recover::NAMESPACE,
+            file.display()
+        ));
+    }
+    let recovered = recover::recover(&source, &identity, &signed).await?;
+    let mut text = format!("{} accounts are served by the new token.\n", recovered.accounts);
+    for lost in &recovered.lost {
+        text.push_str(&format!("LOST {lost}: enrol this account anew at its issuer\n"));
+    }
+    text.push_str(&format!(
+        "The agent has a new key. Clients pin it with this line in known_agents, in the place of the old one:\n{}\n",
+        recovered.known_agents
+    ));
+    Ok(text)
 }
 
 /// Ends the agent on SIGTERM and SIGINT.

@@ -14,16 +14,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::anchor::Anchors;
 use crate::audit::checkpointer::Checkpointer;
+use crate::backup::schedule;
 use crate::commands::organisation;
 use crate::config::Config;
 use crate::handler::Agent;
 use crate::identity::{AgentProof, Throttle};
 use crate::keystore::worker::{Launcher, PinForWorkers, TokenEvent, Workers};
+use crate::recovery::Recipient;
 use crate::server::{BoundListener, serve};
 use crate::session::flights::Flights;
 use crate::session::registry::Registry;
+use crate::state::LogId;
 use crate::store::sealer::Sealer;
-use crate::store::sqlite::{Clock, Store, StoreFile};
+use crate::store::sqlite::{Clock, Snapshot, Store, StoreFile, StoreKeysCopy, keep_store_keys_copy, put_restore_note};
 
 /// How often it is checked whether the session key's endorsement is due.
 const RENEWAL_EVERY: Duration = Duration::from_secs(60);
@@ -38,6 +41,8 @@ pub struct Opened {
     pub anchors: Anchors,
     /// What happens to the workers.
     pub events: mpsc::UnboundedReceiver<TokenEvent>,
+    /// What a restore left to be recorded.
+    pub restored: Option<String>,
 }
 
 /// Opens token and store, without serving.
@@ -61,9 +66,32 @@ pub async fn open(config: &Config, pin: PinForWorkers, instance: Instance, clock
         .await
         .context("the store keys cannot be opened with this token")?;
     let anchors = Anchors::read(&config.anchor_path())?;
+    let restored = file.restore_note()?;
     let (known, org) = (anchors.clone(), meta.org);
     let store = spawn_blocking(move || Store::start(file, Sealer::new(org, keys), instance, clock, &known)).await??;
-    Ok(Opened { workers, store, anchors, events })
+    if let Err(error) = copy_store_keys(config, &store) {
+        tracing::error!(%error, "the store keys have no recovery copy for today's recipients");
+    }
+    Ok(Opened { workers, store, anchors, events, restored })
+}
+
+/// Makes the recovery copy of the store keys where the recipients have none: for stores from before there were copies, and
+/// after the recipients changed.
+fn copy_store_keys(config: &Config, store: &Store) -> anyhow::Result<()> {
+    let view = store.view();
+    let recipients = &view.org.recovery_recipients;
+    if recipients.is_empty() || view.sealed.contains_key(&LogId::Org) {
+        return Ok(());
+    }
+    let kept = Snapshot::open(&config.store_path())?.store_keys_copy()?;
+    if kept.is_some_and(|kept| kept.recipients == *recipients) {
+        return Ok(());
+    }
+    let parsed = recipients.iter().map(|text| Recipient::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let copy = store.sealer().recovery_copy(&parsed)?;
+    keep_store_keys_copy(&config.store_path(), &StoreKeysCopy { recipients: recipients.clone(), copy })?;
+    tracing::info!(recipients = recipients.len(), "a recovery copy of the store keys was made");
+    Ok(())
 }
 
 /// Serves until told to stop.
@@ -77,7 +105,7 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
         tracing::warn!("[token] storage is not set: a crash at the wrong moment can cost SoftHSM its token");
     }
     let bound = BoundListener::bind(&config.socket).await?;
-    let Opened { workers, store, anchors, events } = open(config, pin, instance, Arc::clone(&clock)).await?;
+    let Opened { workers, store, anchors, events, restored } = open(config, pin, instance, Arc::clone(&clock)).await?;
     let key = AgentKey::from_point(workers.identity_key()).context("the agent identity key is malformed")?;
     if store.view().org.agent_key != key.openssh() {
         bail!("the agent identity key in the token is not the one that this organisation was founded with");
@@ -101,20 +129,26 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
         started_at: clock(),
         clock,
         default_scheme: config.default_scheme,
+        overdue: Mutex::new(Vec::new()),
         ceremony: tokio::sync::Mutex::default(),
         keys_in_use: tokio::sync::RwLock::default(),
     });
 
     let token = workers.token().as_str().to_owned();
+    let token_id = token.clone();
     let started = store.submit(move |tx| organisation::started(tx, env!("CARGO_PKG_VERSION"), &token)).await;
     if let Err(refused) = started {
         // A sealed org log: serve status and refusals, so that people are told why.
         tracing::error!(?refused, "the start could not be recorded: nothing will be released");
     }
+    if let Some(note) = restored {
+        record_restore(config, &store, note).await;
+    }
     let background = CancellationToken::new();
     let signing = tokio::spawn(Arc::clone(&checkpointer).run(config.cadence(), background.clone()));
     let renewing = tokio::spawn(renew_endorsement(Arc::clone(&agent), background.clone()));
     let recording = tokio::spawn(record_events(store.clone(), events));
+    let keeping = tokio::spawn(schedule::run(Arc::clone(&agent), config.clone(), token_id, background.clone()));
     tracing::info!(socket = %config.socket.display(), %instance, "ready");
     crate::os::notify_ready();
 
@@ -124,11 +158,23 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
         tracing::error!(?refused, "the stop could not be recorded");
     }
     background.cancel();
-    let _ = tokio::join!(signing, renewing);
+    let _ = tokio::join!(signing, renewing, keeping);
     workers.close().await;
     recording.abort();
     store.close().await;
     served.context("the listener failed")
+}
+
+/// Records that this store was put back from a backup, so that the log shows where the gap may be.
+async fn record_restore(config: &Config, store: &Store, note: String) {
+    match store.submit(move |tx| organisation::restored(tx, &note)).await {
+        Ok(_) => {
+            if let Err(error) = put_restore_note(&config.store_path(), None) {
+                tracing::error!(%error, "the restore will be recorded once more");
+            }
+        }
+        Err(refused) => tracing::error!(?refused, "the restore could not be recorded"),
+    }
 }
 
 /// Renews the endorsement of the session key when half of its life is over.

@@ -99,6 +99,12 @@ impl Token {
         &self.merged
     }
 
+    /// Says that the token's files lie elsewhere: for a drill, which opens a copy of them.
+    pub fn move_storage(&mut self, storage: PathBuf) {
+        self.section.storage = Some(storage.clone());
+        self.merged.storage = Some(storage);
+    }
+
     /// The PIN's file, if the URI names one.
     #[must_use]
     pub fn pin_file(&self) -> Option<&Path> {

@@ -8,8 +8,23 @@ use std::path::Path;
 
 /// Every `"family.event"` literal of the folders in which records are made.
 fn events_in(folder: &Path, events: &mut BTreeSet<String>) {
-    const FAMILIES: [&str; 10] =
-        ["log.", "agent.", "session.", "identity.", "vault.", "account.", "code.", "grant.", "ceremony.", "audit."];
+    const FAMILIES: [&str; 15] = [
+        "log.",
+        "agent.",
+        "token.",
+        "session.",
+        "identity.",
+        "vault.",
+        "account.",
+        "code.",
+        "grant.",
+        "ceremony.",
+        "audit.",
+        "store.",
+        "backup.",
+        "drill.",
+        "emergency.",
+    ];
     // Names of commitments look like events and are none.
     const COMMITMENTS: [&str; 4] = ["account.name", "vault.name", "vault.new_name", "actor.name"];
     for entry in fs::read_dir(folder).unwrap() {

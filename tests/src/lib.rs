@@ -14,6 +14,7 @@ pub mod organisation;
 pub mod people;
 pub mod pty;
 pub mod raw;
+pub mod recovery;
 pub mod schemes;
 pub mod seeds;
 pub mod token;

@@ -78,7 +78,7 @@ fn check_new(tx: &Tx<'_>, new: &NewIdentity) -> Result<(), Refusal> {
 }
 
 /// A fingerprint belongs to one identity for ever: otherwise an admin could move a colleague's key to a puppet.
-fn check_key_unused(tx: &Tx<'_>, fingerprint: &str) -> Result<(), Refusal> {
+pub(super) fn check_key_unused(tx: &Tx<'_>, fingerprint: &str) -> Result<(), Refusal> {
     if tx.state.keys.contains_key(fingerprint) {
         return Err(conflict(format!(
             "The key {fingerprint} is or was enrolled: a key belongs to one identity for ever."

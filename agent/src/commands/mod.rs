@@ -6,6 +6,7 @@ pub mod ceremony;
 pub mod grant;
 pub mod identity;
 pub mod organisation;
+pub mod recovery;
 pub mod release;
 pub mod session;
 pub mod vault;

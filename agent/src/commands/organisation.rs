@@ -1,8 +1,12 @@
 //! Commands of the agent itself: the beginning of an organisation, start and stop.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
 use strongroom_proto::audit::record::RecordOutcome;
 use strongroom_proto::method::Receipt;
 
+use super::REASON_LEN_MAX;
 use super::identity::{NewIdentity, place_identity};
 use crate::keystore::worker::TokenEvent;
 use crate::state::LogId;
@@ -59,5 +63,30 @@ pub fn token_event(tx: &mut Tx<'_>, event: &TokenEvent) -> Result<((), Receipt),
 /// Only if it cannot be written down.
 pub fn stopped(tx: &mut Tx<'_>) -> Result<((), Receipt), Refusal> {
     let receipt = tx.append(LogId::Org, Draft::new("agent.stop"))?;
+    Ok(((), receipt))
+}
+
+/// Records that the store was put back from a backup. `note` is what the restore left: a flat JSON object of texts and
+/// integers.
+///
+/// # Errors
+/// Only if it cannot be written down.
+pub fn restored(tx: &mut Tx<'_>, note: &str) -> Result<((), Receipt), Refusal> {
+    let mut draft = Draft::new("store.restored");
+    // Whoever could write to the store could write the note: take facts of known names and forms, and nothing else.
+    if let Ok(facts) = serde_json::from_str::<BTreeMap<String, Value>>(note) {
+        for name in ["backup_at", "archive_sha256", "restored_at", "records_lost", "logs_short", "signer"] {
+            match facts.get(name) {
+                Some(Value::String(text)) if text.len() <= REASON_LEN_MAX && !text.chars().any(char::is_control) => {
+                    draft = draft.detail(name, text.clone());
+                }
+                Some(Value::Number(number)) if number.as_u64().is_some_and(|number| number < 1 << 53) => {
+                    draft = draft.detail(name, number.clone());
+                }
+                _ => {}
+            }
+        }
+    }
+    let receipt = tx.append(LogId::Org, draft)?;
     Ok(((), receipt))
 }

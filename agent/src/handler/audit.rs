@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use strongroom_proto::audit::checkpoint::SignedCheckpoint;
 use strongroom_proto::audit::record::Record;
 use strongroom_proto::error::{ErrorKind, Failure};
 use strongroom_proto::ids::Slug;
@@ -185,7 +186,10 @@ pub(super) async fn export(
     let signed = agent.checkpointer.sign(log).await.map_err(|error| unsigned(&error))?;
     let store = agent.store.clone();
     let (size, most) = (signed.size, CHECKPOINTS_MAX);
-    let older = blocking(move || store.readers().checkpoints_before(log, size, most)).await?;
+    let mut older = blocking(move || store.readers().checkpoints_before(log, size, most)).await?;
+    // After a recovery onto another token the older ones are by another key, which a reader of this folder cannot check.
+    let key = *agent.checkpointer.key();
+    older.retain(|note| SignedCheckpoint::parse(note).is_ok_and(|note| note.verify(&key).is_ok()));
     Ok(Exported {
         log: origin(&view, log).to_string(),
         size: signed.size,

@@ -13,7 +13,7 @@ mod step_up;
 mod vault;
 
 use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -64,6 +64,8 @@ pub struct Agent {
     pub clock: Clock,
     /// How seeds of new vaults are sealed when nobody says.
     pub default_scheme: Scheme,
+    /// What an operator should have done by now, in sentences.
+    pub overdue: Mutex<Vec<String>>,
     /// Held while a ceremony runs: one at a time.
     pub ceremony: tokio::sync::Mutex<()>,
     /// Held for reading while a vault key is in use. Whoever is about to destroy one takes it for writing once: what began
@@ -71,9 +73,24 @@ pub struct Agent {
     pub keys_in_use: tokio::sync::RwLock<()>,
 }
 
+/// An error's text as a sentence.
+fn sentence(error: &KeystoreError) -> String {
+    let text = error.to_string();
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
+}
+
 /// What the caller is told when the token fails.
 fn token_failed(error: &KeystoreError) -> Failure {
     tracing::error!(%error, "token");
+    match error {
+        // What the caller or an operator can mend, in the keystore's own words: they name no file and no secret.
+        KeystoreError::SchemeNotAllowed { .. } => return Failure::new(ErrorKind::InvalidParams, sentence(error)),
+        KeystoreError::NoSpareKey { .. } | KeystoreError::ObjectBudget { .. } => {
+            return Failure::new(ErrorKind::Conflict, sentence(error));
+        }
+        _ => {}
+    }
     match error.class() {
         ErrorClass::Busy => Failure::new(ErrorKind::RateLimited, "The token has too much to do just now; try again."),
         ErrorClass::Budget => Failure::new(ErrorKind::Conflict, "The token has no room for another vault key."),
@@ -101,6 +118,11 @@ impl<R> From<R> for Answer<R> {
 }
 
 impl Agent {
+    /// Takes what is overdue now: `agent.status` says it.
+    pub fn set_overdue(&self, sentences: Vec<String>) {
+        *self.overdue.lock().unwrap_or_else(PoisonError::into_inner) = sentences;
+    }
+
     /// Waits for a call to the token and says to the caller what its failure means.
     async fn token<T>(&self, call: impl Future<Output = Result<T, KeystoreError>>) -> Result<T, Failure> {
         call.await.map_err(|error| token_failed(&error))

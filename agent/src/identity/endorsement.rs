@@ -4,11 +4,8 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::{SignedDuration, Timestamp};
-use sha2::{Digest as _, Sha256};
-use ssh_key::encoding::Encode as _;
 use ssh_key::private::{Ed25519Keypair, PrivateKey};
-use ssh_key::public::{EcdsaPublicKey, KeyData};
-use ssh_key::{Algorithm, EcdsaCurve, HashAlg, LineEnding, Mpint, PublicKey, Signature, SshSig};
+use ssh_key::{HashAlg, LineEnding, PublicKey};
 use strongroom_proto::ids::Instance;
 use strongroom_proto::login::{
     AGENT_NAMESPACE, ENDORSEMENT_LIFE_S_MAX, ENDORSEMENT_NAMESPACE, NONCE_LEN, agent_text, endorsement_text,
@@ -17,11 +14,13 @@ use strongroom_proto::method::session::{Endorsement, Opened};
 use strongroom_proto::sshsig;
 use zeroize::Zeroizing;
 
+use super::agent_sign::{agent_public_key, armour, digest_to_sign, sign_as_agent};
+
 /// A new session key is made after half of the endorsement's life, in seconds: a token that is away then has the other
 /// half to come back.
 pub const RENEW_AFTER_S: i64 = ENDORSEMENT_LIFE_S_MAX / 2;
 
-type Fault = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Fault = Box<dyn std::error::Error + Send + Sync>;
 type SignDigest = Box<dyn Fn(&[u8; 32]) -> Result<[u8; 64], Fault> + Send + Sync>;
 
 /// Why the agent cannot prove itself.
@@ -76,11 +75,7 @@ impl AgentProof {
         instance: Instance,
         now: Timestamp,
     ) -> Result<Self, EndorsementError> {
-        let key = EcdsaPublicKey::from_sec1_bytes(point).map_err(|_| EndorsementError::Point)?;
-        if key.curve() != EcdsaCurve::NistP256 {
-            return Err(EndorsementError::Point);
-        }
-        let identity = PublicKey::new(KeyData::Ecdsa(key), "");
+        let identity = agent_public_key(point)?;
         let sign: SignDigest = Box::new(move |digest| sign(digest).map_err(Into::into));
         let session = endorse(&identity, &sign, instance, now)?;
         Ok(Self {
@@ -136,7 +131,7 @@ impl AgentProof {
     /// # Errors
     /// [`EndorsementError::Encode`] if the namespace is empty.
     pub fn statement_digest(&self, namespace: &str, text: &str) -> Result<[u8; 32], EndorsementError> {
-        digest_to_sign(namespace, text)
+        digest_to_sign(namespace, text.as_bytes())
     }
 
     /// Makes the armoured SSHSIG of what the token signed (`r ‖ s`): `ssh-keygen -Y verify` accepts it.
@@ -144,7 +139,7 @@ impl AgentProof {
     /// # Errors
     /// [`EndorsementError::WrongSignature`] if the signature is not by the identity key over this text.
     pub fn statement(&self, namespace: &str, text: &str, raw: &[u8; 64]) -> Result<String, EndorsementError> {
-        armour(&self.identity, namespace, text, raw)
+        armour(&self.identity, namespace, text.as_bytes(), raw)
     }
 
     /// Makes and endorses a new session key if the current one is past half its life, or is not valid yet because the
@@ -178,32 +173,8 @@ fn endorse(
     let not_after = not_before.saturating_add(SignedDuration::from_secs(ENDORSEMENT_LIFE_S_MAX)).unwrap_or(not_before);
     let text = endorsement_text(&sshsig::fingerprint(identity), instance, &session_key, not_before, not_after);
 
-    let raw = sign(&digest_to_sign(ENDORSEMENT_NAMESPACE, &text)?).map_err(EndorsementError::Token)?;
-    let signature = armour(identity, ENDORSEMENT_NAMESPACE, &text, &raw)?;
+    let signature = sign_as_agent(identity, |digest| sign(digest), ENDORSEMENT_NAMESPACE, text.as_bytes())?;
     Ok(Session { key, endorsement: Endorsement { session_key, not_before, not_after, signature } })
-}
-
-/// What the token signs for an SSHSIG over a text.
-fn digest_to_sign(namespace: &str, text: &str) -> Result<[u8; 32], EndorsementError> {
-    // SSHSIG hashes the text with sha512 and ECDSA P-256 hashes what surrounds that with SHA-256 (RFC 5656 §6.2.1).
-    Ok(Sha256::digest(SshSig::signed_data(namespace, HashAlg::Sha512, text.as_bytes())?).into())
-}
-
-/// The armoured SSHSIG around what the token signed, after it was verified.
-fn armour(identity: &PublicKey, namespace: &str, text: &str, raw: &[u8; 64]) -> Result<String, EndorsementError> {
-    let signature = SshSig::new(identity.key_data().clone(), namespace, HashAlg::Sha512, ecdsa_signature(raw)?)?;
-    let signature = signature.to_pem(LineEnding::LF)?;
-    sshsig::verify(identity, namespace, text.as_bytes(), &signature).map_err(|_| EndorsementError::WrongSignature)?;
-    Ok(signature)
-}
-
-/// The token's r ‖ s as SSH writes it: two mpints (RFC 5656 §3.1.2).
-fn ecdsa_signature(raw: &[u8; 64]) -> Result<Signature, EndorsementError> {
-    let mut data = Vec::with_capacity(80);
-    for half in raw.chunks_exact(32) {
-        Mpint::from_positive_bytes(half).encode(&mut data).map_err(ssh_key::Error::from)?;
-    }
-    Ok(Signature::new(Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 }, data)?)
 }
 
 fn openssh(key: &PublicKey) -> Result<String, EndorsementError> {

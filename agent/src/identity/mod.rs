@@ -3,11 +3,13 @@
 //! This folder decides what a signature proves. It does not know which identity a key belongs to, nor what that identity
 //! may do.
 
+mod agent_sign;
 mod endorsement;
 mod key;
 mod proof;
 mod throttle;
 
+pub use agent_sign::{agent_public_key, sign_as_agent};
 pub use endorsement::{AgentProof, EndorsementError, RENEW_AFTER_S};
 pub use key::{EnrolmentKey, KeyRefusal};
 pub use proof::{Proof, ProofError, assurance, verify};

@@ -165,6 +165,15 @@ impl StoreKeys {
         Self(LockedPage::new())
     }
 
+    /// Takes both keys, the one for tags first. `None` unless there are 64 bytes.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut keys = Self::zeroed();
+        (bytes.len() == Self::LEN).then(|| {
+            keys.bytes_mut().copy_from_slice(bytes);
+            keys
+        })
+    }
+
     /// Keys that a test can make twice.
     #[cfg(test)]
     pub(crate) fn for_tests(bytes: &[u8; Self::LEN]) -> Self {

@@ -11,6 +11,7 @@ mod copy;
 pub(crate) mod hand_over;
 mod identity;
 mod recipient;
+mod store_keys;
 #[cfg(test)]
 pub(crate) mod test_pairs;
 
@@ -19,6 +20,7 @@ pub use client::{ClientRecipient, SshRecipient};
 pub use copy::{open_copy, recovery_copy};
 pub use identity::RecoveryIdentity;
 pub use recipient::Recipient;
+pub use store_keys::{open_store_keys_copy, store_keys_copy};
 
 /// Why no recovery copy could be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::StoreError;
 use crate::keystore::StoreKeys;
+use crate::recovery::{Recipient, RecoveryError, store_keys_copy};
 use crate::state::LogId;
 use crate::state::rows::Row;
 
@@ -58,6 +59,14 @@ impl Sealer {
     #[must_use]
     pub const fn new(store: OrgId, keys: StoreKeys) -> Self {
         Self { store, keys }
+    }
+
+    /// The store keys, encrypted to the recovery recipients.
+    ///
+    /// # Errors
+    /// As [`crate::recovery::seal_to`].
+    pub fn recovery_copy(&self, recipients: &[Recipient]) -> Result<Vec<u8>, RecoveryError> {
+        store_keys_copy(self.store, &self.keys, recipients)
     }
 
     /// Seals a row at a version.

@@ -31,6 +31,9 @@ pub struct StatusResult {
     pub token: Health,
     /// Whether the store can commit, and every vault matches its log.
     pub store: Health,
+    /// What an operator should have done by now, in sentences: a backup, a drill.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overdue: Vec<String>,
     /// The processes that serve the token. Empty from an agent that does not say.
     #[serde(default)]
     pub workers: Vec<Worker>,

@@ -122,6 +122,7 @@ fn status_text(status: &StatusResult) -> String {
         ("running since", when::utc(status.started_at)),
         ("its clock", when::utc(status.now)),
     ]);
+    pairs.extend(status.overdue.iter().map(|sentence| ("overdue", sentence.clone())));
     lines(&pairs)
 }
 
@@ -163,11 +164,13 @@ mod tests {
             store: Health::Failing,
             workers: vec![Worker { health: Health::Ok, for_s: 61, restarts: 1, resident_kib: 20_480, in_flight: 0 }],
             token_trouble: None,
+            overdue: vec!["there is no backup yet".into()],
         };
         let text = status_text(&status);
         assert!(text.starts_with("state         NO CODES: sealed"), "{text}");
         assert!(text.contains("store         FAILING\n"), "{text}");
         assert!(text.contains("worker        ok for 61 s, 20 MiB, replaced once\n"), "{text}");
+        assert!(text.contains("overdue       there is no backup yet\n"), "{text}");
         assert!(text.contains("its clock     2026-11-21 19:00:00Z\n"), "{text}");
     }
 }

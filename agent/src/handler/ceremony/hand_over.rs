@@ -21,7 +21,8 @@ pub(super) async fn hand_over(work: &mut Work<'_>) -> Result<Ran, Failure> {
     let fingerprint = ClientRecipient::parse(&order.recipient)
         .map(|recipient| recipient.fingerprint())
         .map_err(|error| Failure::new(ErrorKind::Internal, format!("The recipient: {error}.")))?;
-    let recovery = work.recovery.as_ref().ok_or_else(|| Failure::new(ErrorKind::InvalidParams, "recovery_key is needed."))?;
+    let recovery =
+        work.recovery.as_ref().ok_or_else(|| Failure::new(ErrorKind::InvalidParams, "recovery_key is needed."))?;
     let file = work.agent.token(work.agent.workers.hand_over(order, recovery)).await?;
     if file.len() > FILE_LEN_MAX {
         return Err(Failure::new(ErrorKind::TooLarge, "The file would be longer than an answer may be."));

@@ -11,6 +11,7 @@
 //! * [`link`]: one running worker as the agent sees it.
 //! * [`workers`], [`supervisor`]: all of them behind one handle, replaced when they fail.
 
+pub mod blocking;
 mod config;
 mod frames;
 pub mod keeper;

@@ -222,6 +222,7 @@ async fn restart(shared: &Arc<Shared>, index: usize, since: Instant, told: bool)
 /// Starts a worker and insists that it found the token that the first one found.
 async fn fresh(shared: &Shared) -> Result<(Link, Process), KeystoreError> {
     let operation = Operation::Reopen;
+    let _alone = shared.starting.lock().await;
     // A PIN that was refused once is not presented by any other worker either.
     let refused =
         |slot: &super::workers::Slot| slot.condition().down.is_some_and(|down| down.error.class() == ErrorClass::Pin);

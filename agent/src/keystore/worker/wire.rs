@@ -99,26 +99,11 @@ pub(super) enum Call {
     Sign { digest: [u8; 32] },
     SealStoreKeys { store: OrgId, keys: Secret },
     OpenStoreKeys { store: OrgId, sealed: Vec<u8> },
-    DiscardVaultKey {
-        vault: VaultId,
-        number: u32,
-    },
-    CheckSealed {
-        seeds: Vec<StoredSeed>,
-    },
-    CheckRecoverable {
-        seeds: Vec<StoredSeed>,
-        identity: Secret,
-    },
-    Reseal {
-        seeds: Vec<StoredSeed>,
-        to: VaultKey,
-        identity: Option<Secret>,
-    },
-    HandOver {
-        order: HandOver,
-        identity: Secret,
-    },
+    DiscardVaultKey { vault: VaultId, number: u32 },
+    CheckSealed { seeds: Vec<StoredSeed> },
+    CheckRecoverable { seeds: Vec<StoredSeed>, identity: Secret },
+    Reseal { seeds: Vec<StoredSeed>, to: VaultKey, identity: Option<Secret> },
+    HandOver { order: HandOver, identity: Secret },
     Health,
     Probe,
 }

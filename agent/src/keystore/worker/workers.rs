@@ -18,11 +18,11 @@ use super::supervisor::{self, TokenEvent};
 use super::wire::{Answer, Call, Purpose, Ready};
 use crate::keystore::batch::{HandOver, StoredSeed};
 use crate::keystore::pkcs11::TokenConfig;
-use crate::recovery::RecoveryIdentity;
 use crate::keystore::{
     ErrorClass, KeystoreError, Operation, OtpMac, ProbeReport, SealedSeed, Seed, SeedContext, StoreKeys, TokenId,
     VaultKey,
 };
+use crate::recovery::RecoveryIdentity;
 
 /// The workers of one token. Clones share them.
 ///
@@ -38,6 +38,8 @@ pub(super) struct Shared {
     pub(super) token: Ready,
     pub(super) slots: Vec<Slot>,
     pub(super) events: mpsc::UnboundedSender<TokenEvent>,
+    /// Held while a worker starts: SoftHSM rewrites its token file at every login, and another start would find no token.
+    pub(super) starting: tokio::sync::Mutex<()>,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
 }
@@ -147,6 +149,7 @@ impl Workers {
             token: link.ready().clone(),
             slots: (0..count).map(slot).collect(),
             events,
+            starting: tokio::sync::Mutex::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });

@@ -25,6 +25,15 @@ pub struct Meta {
     pub sealed_store_keys: Vec<u8>,
 }
 
+/// The store keys, encrypted to the recovery recipients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreKeysCopy {
+    /// To whom (`age1…`).
+    pub recipients: Vec<String>,
+    /// An age v1 file.
+    pub copy: Vec<u8>,
+}
+
 /// An opened store file, locked against other agents.
 #[derive(Debug)]
 pub struct StoreFile {
@@ -83,21 +92,104 @@ impl StoreFile {
     /// # Errors
     /// [`StoreError::Open`] if it is missing or malformed.
     pub fn meta(&self) -> Result<Meta, StoreError> {
-        let value = |key: &str| -> Result<Vec<u8>, StoreError> {
-            self.connection
-                .query_row("SELECT value FROM meta WHERE key = ?1", params![key], |row| row.get(0))
-                .optional()
-                .map_err(|error| StoreError::Open(error.to_string()))?
-                .ok_or_else(|| StoreError::Open(format!("the store has no {key}: init did not finish")))
-        };
-        let org: [u8; 16] =
-            value("org")?.try_into().map_err(|_| StoreError::Open("the store's id is malformed".to_owned()))?;
-        Ok(Meta {
-            org: OrgId::from_uuid(uuid::Uuid::from_bytes(org)),
-            token: String::from_utf8_lossy(&value("token")?).into_owned(),
-            sealed_store_keys: value("store-keys")?,
-        })
+        read_meta(&self.connection)
     }
+
+    /// Hands the store over to another token: its id, and the store keys as it sealed them.
+    ///
+    /// # Errors
+    /// [`StoreError::Commit`].
+    pub fn rehome(&mut self, token: &str, sealed_store_keys: &[u8]) -> Result<(), StoreError> {
+        let commit = |error: rusqlite::Error| StoreError::Commit(error.to_string());
+        let change = self.connection.transaction().map_err(commit)?;
+        for (key, value) in [("token", token.as_bytes()), ("store-keys", sealed_store_keys)] {
+            change.execute("UPDATE meta SET value = ?2 WHERE key = ?1", params![key, value]).map_err(commit)?;
+        }
+        change.commit().map_err(commit)
+    }
+
+    /// Takes the note that a restore left for the next start, if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn restore_note(&self) -> Result<Option<String>, StoreError> {
+        let note: Option<Vec<u8>> = self
+            .connection
+            .query_row("SELECT value FROM meta WHERE key = 'restored'", [], |row| row.get(0))
+            .optional()
+            .map_err(|error| StoreError::Read(error.to_string()))?;
+        Ok(note.map(|note| String::from_utf8_lossy(&note).into_owned()))
+    }
+}
+
+/// Keeps the recovery copy of the store keys in the place of earlier ones.
+///
+/// # Errors
+/// [`StoreError::Commit`].
+pub fn keep_store_keys_copy(path: &Path, copy: &StoreKeysCopy) -> Result<(), StoreError> {
+    let commit = |error: rusqlite::Error| StoreError::Commit(error.to_string());
+    let mut connection = connect(path)?;
+    let change = connection.transaction().map_err(commit)?;
+    change.execute("DELETE FROM store_keys_copy", []).map_err(commit)?;
+    let recipients = copy.recipients.join(" ");
+    change
+        .execute("INSERT INTO store_keys_copy (recipients, copy) VALUES (?1, ?2)", params![recipients, copy.copy])
+        .map_err(commit)?;
+    change.commit().map_err(commit)
+}
+
+/// Leaves a note for the next start that this store was put back from a backup, or removes it.
+///
+/// # Errors
+/// [`StoreError::Commit`].
+pub fn put_restore_note(path: &Path, note: Option<&str>) -> Result<(), StoreError> {
+    let commit = |error: rusqlite::Error| StoreError::Commit(error.to_string());
+    let connection = connect(path)?;
+    let done = match note {
+        Some(note) => connection
+            .execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('restored', ?1)", params![note.as_bytes()]),
+        None => connection.execute("DELETE FROM meta WHERE key = 'restored'", []),
+    };
+    done.map(|_| ()).map_err(commit)
+}
+
+/// Reads the recovery copy of the store keys, if there is one.
+pub(super) fn read_store_keys_copy(connection: &Connection) -> Result<Option<StoreKeysCopy>, StoreError> {
+    // A store from before the table has none.
+    let known: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'store_keys_copy'", [], |row| row.get(0))
+        .map_err(|error| StoreError::Read(error.to_string()))?;
+    if known == 0 {
+        return Ok(None);
+    }
+    connection
+        .query_row("SELECT recipients, copy FROM store_keys_copy LIMIT 1", [], |row| {
+            let recipients: String = row.get(0)?;
+            Ok(StoreKeysCopy {
+                recipients: recipients.split(' ').filter(|part| !part.is_empty()).map(str::to_owned).collect(),
+                copy: row.get(1)?,
+            })
+        })
+        .optional()
+        .map_err(|error| StoreError::Read(error.to_string()))
+}
+
+/// Reads what is needed to unlock the rows.
+pub(super) fn read_meta(connection: &Connection) -> Result<Meta, StoreError> {
+    let value = |key: &str| -> Result<Vec<u8>, StoreError> {
+        connection
+            .query_row("SELECT value FROM meta WHERE key = ?1", params![key], |row| row.get(0))
+            .optional()
+            .map_err(|error| StoreError::Open(error.to_string()))?
+            .ok_or_else(|| StoreError::Open(format!("the store has no {key}: init did not finish")))
+    };
+    let org: [u8; 16] =
+        value("org")?.try_into().map_err(|_| StoreError::Open("the store's id is malformed".to_owned()))?;
+    Ok(Meta {
+        org: OrgId::from_uuid(uuid::Uuid::from_bytes(org)),
+        token: String::from_utf8_lossy(&value("token")?).into_owned(),
+        sealed_store_keys: value("store-keys")?,
+    })
 }
 
 /// Opens a connection for writing, with every promise checked rather than hoped for.

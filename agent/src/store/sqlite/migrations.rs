@@ -6,7 +6,10 @@ use sha2::{Digest, Sha256};
 
 use crate::store::StoreError;
 
-const MIGRATIONS: &[(&str, &str)] = &[("initial", include_str!("migrations/0001_initial.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("initial", include_str!("migrations/0001_initial.sql")),
+    ("store_keys_copy", include_str!("migrations/0002_store_keys_copy.sql")),
+];
 
 /// Brings the schema up to this agent's version.
 ///

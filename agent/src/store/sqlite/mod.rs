@@ -5,6 +5,7 @@ mod file;
 mod load;
 mod migrations;
 mod read;
+mod snapshot;
 mod writer;
 
 use std::sync::{Arc, RwLock};
@@ -14,9 +15,10 @@ use strongroom_proto::ids::Instance;
 use strongroom_proto::method::Receipt;
 use tokio::sync::oneshot;
 
-pub use self::file::{Meta, StoreFile};
+pub use self::file::{Meta, StoreFile, StoreKeysCopy, keep_store_keys_copy, put_restore_note};
 pub(crate) use self::load::take_window;
 pub use self::read::{Page, Readers, StoredRecord};
+pub use self::snapshot::{LogEnd, Snapshot, snapshot};
 use self::writer::{End, Job, Queue, Writer};
 use super::durable::Durable;
 use super::sealer::Sealer;
@@ -43,13 +45,13 @@ impl Store {
     /// [`StoreError::Read`] if it cannot be read. A store that can be read but does not match its logs starts sealed.
     pub fn start(
         file: StoreFile,
-        sealer: Sealer,
+        sealer: impl Into<Arc<Sealer>>,
         instance: Instance,
         clock: Clock,
         anchors: &Anchors,
     ) -> Result<Self, StoreError> {
         let org = file.meta()?.org;
-        let sealer = Arc::new(sealer);
+        let sealer: Arc<Sealer> = sealer.into();
         let state = load::load(&file.connection, &sealer, org, anchors)?;
         let published = Arc::new(RwLock::new(Arc::new(state.clone())));
         let readers = Arc::new(Readers::new(file.path.clone(), Arc::clone(&sealer)));
@@ -66,6 +68,12 @@ impl Store {
     #[must_use]
     pub fn view(&self) -> Arc<State> {
         Arc::clone(&self.published.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// What rows are sealed with.
+    #[must_use]
+    pub fn sealer(&self) -> &Arc<Sealer> {
+        self.readers.sealer()
     }
 
     /// The readers of records.

@@ -47,6 +47,10 @@ impl Readers {
         Self { path, sealer, idle: Mutex::new(Vec::new()) }
     }
 
+    pub(super) const fn sealer(&self) -> &Arc<Sealer> {
+        &self.sealer
+    }
+
     /// Reads at most `limit` records of a log. Blocks: call it off the runtime.
     ///
     /// # Errors

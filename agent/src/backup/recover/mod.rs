@@ -1,0 +1,290 @@
+//! `strongroom-agent recover`: a store with recovery copies onto a new token, when the old one is dead. Two people sign the
+//! plan offline; the recovery key opens what the old token had sealed.
+
+mod plan;
+mod reseal;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use jiff::Timestamp;
+use strongroom_proto::agent_key::AgentKey;
+use strongroom_proto::ids::Instance;
+
+pub use self::plan::{Approval, NAMESPACE};
+use self::reseal::committed;
+pub(super) use self::reseal::mac as software_mac;
+use super::files::sync_dir;
+use super::restore::{Request, Staged, stage};
+use crate::audit::anchor::{Anchor, Anchors};
+use crate::commands::recovery::{self, Approved, Begin};
+use crate::config::Config;
+use crate::keystore::worker::blocking::BlockingWorker;
+use crate::keystore::{Keystore, StoreKeys};
+use crate::recovery::{RecoveryIdentity, open_store_keys_copy};
+use crate::state::{LogId, State};
+use crate::store::sealer::Sealer;
+use crate::store::sqlite::{Clock, Snapshot, Store, StoreFile, put_restore_note, snapshot};
+use crate::store::tx::origin;
+
+/// Where the store comes from.
+pub enum Source<'a> {
+    /// A backup.
+    Archive(&'a Request<'a>),
+    /// The store in its place: only the token is lost.
+    InPlace(&'a Config),
+}
+
+/// What was recovered.
+pub struct Recovered {
+    /// Accounts whose codes the new token makes.
+    pub accounts: u64,
+    /// Accounts whose seed is lost, by name, with the reason.
+    pub lost: Vec<String>,
+    /// The line for clients' `known_agents`.
+    pub known_agents: String,
+    /// How many approved.
+    pub approvals: usize,
+}
+
+/// A store file that is looked at with the recovery key.
+struct Look {
+    state: State,
+    old_token: String,
+}
+
+/// Writes down what two people have to sign.
+///
+/// # Errors
+/// If the source is not believed, or the new token cannot be provisioned.
+pub fn plan(source: &Source<'_>, identity: &RecoveryIdentity) -> anyhow::Result<String> {
+    let staged = staged(source)?;
+    let config = config_of(source, staged.as_ref())?;
+    let keystore = new_token(config)?;
+    let (look, source) = look_at(config, staged.as_ref(), identity)?;
+    text_of(&look, source, &keystore)
+}
+
+/// Moves the store onto the configured token. A run that was killed is taken up again by the same command.
+///
+/// # Errors
+/// If source or approvals are not believed, or token or store fail.
+pub async fn recover(
+    source: &Source<'_>,
+    identity: &RecoveryIdentity,
+    approvals: &[Approval],
+) -> anyhow::Result<Recovered> {
+    // An unfinished run has its configuration in place.
+    let existing = match source {
+        Source::Archive(request) if request.config.exists() => Some(Config::read(request.config)?),
+        Source::Archive(_) => None,
+        Source::InPlace(config) => Some((*config).clone()),
+    };
+    if let Some(config) = &existing {
+        let keystore = new_token(config)?;
+        if has_begun(config, &keystore, identity)? {
+            return carry_out(config, &keystore, identity, None).await;
+        }
+    }
+    let staged = staged(source)?;
+    let config = config_of(source, staged.as_ref())?.clone();
+    let keystore = new_token(&config)?;
+    let (look, from) = look_at(&config, staged.as_ref(), identity)?;
+    let text = text_of(&look, from, &keystore)?;
+    let now = Timestamp::now().max(look.state.latest);
+    let approved = plan::check(&look.state, &text, approvals, now)?;
+    let unfinished = unfinished(&config);
+    match (source, &staged) {
+        (Source::Archive(request), Some(staged)) => {
+            staged.check_free(request, &config.store_path())?;
+            staged.place(request, &unfinished)?;
+        }
+        _ => copy_in_place(&config, &unfinished)?,
+    }
+    drop(staged);
+    let begin = (look.old_token, text, approved);
+    carry_out(&config, &keystore, identity, Some(begin)).await
+}
+
+fn staged(source: &Source<'_>) -> anyhow::Result<Option<Staged>> {
+    match source {
+        Source::Archive(request) => stage(request).map(Some),
+        Source::InPlace(config) => {
+            // Its lock tells whether an agent is running; closing it folds the write-ahead log in.
+            drop(StoreFile::open(&config.store_path())?);
+            Ok(None)
+        }
+    }
+}
+
+fn config_of<'a>(source: &'a Source<'_>, staged: Option<&'a Staged>) -> anyhow::Result<&'a Config> {
+    match (source, staged) {
+        (_, Some(staged)) => Ok(&staged.config),
+        (Source::InPlace(config), None) => Ok(config),
+        (Source::Archive(_), None) => bail!("the backup was not unpacked"),
+    }
+}
+
+/// Opens the configured token, after making its own two keys if it has none.
+fn new_token(config: &Config) -> anyhow::Result<BlockingWorker> {
+    BlockingWorker::start(config.token.config(), &config.pin, true).context("the new token cannot be opened")
+}
+
+fn unfinished(config: &Config) -> PathBuf {
+    config.data_dir.join("store.recovering")
+}
+
+/// Copies the store to work on. Under the unfinished name there is a whole copy or none, whenever a run was killed.
+fn copy_in_place(config: &Config, unfinished: &Path) -> anyhow::Result<()> {
+    let part = config.data_dir.join("store.copying");
+    match fs::remove_file(&part) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    snapshot(&config.store_path(), &part)?;
+    fs::File::open(&part)?.sync_all()?;
+    fs::rename(&part, unfinished)?;
+    sync_dir(&config.data_dir)?;
+    Ok(())
+}
+
+fn store_keys(path: &Path, identity: &RecoveryIdentity) -> anyhow::Result<StoreKeys> {
+    let store = Snapshot::open(path)?;
+    let copy = store.store_keys_copy()?.context(
+        "this store has no recovery copy of its keys: it was never opened by an agent that makes one, or it has no \
+         recovery recipients",
+    )?;
+    Ok(open_store_keys_copy(identity, store.meta()?.org, &copy.copy)?)
+}
+
+fn look(path: &Path, anchors: &Anchors, identity: &RecoveryIdentity) -> anyhow::Result<Look> {
+    let store = Snapshot::open(path)?;
+    let meta = store.meta()?;
+    let state = store.load(&Sealer::new(meta.org, store_keys(path, identity)?), anchors)?;
+    if let Some((_, flaw)) = state.sealed.iter().next() {
+        bail!("the store does not match its logs ({flaw}): recover from a backup instead");
+    }
+    Ok(Look { state, old_token: meta.token })
+}
+
+fn look_at(config: &Config, staged: Option<&Staged>, identity: &RecoveryIdentity) -> anyhow::Result<(Look, String)> {
+    match staged {
+        Some(staged) => {
+            // The archive's own anchors were checked when it was staged.
+            let anchors = Anchors::read(&staged.store_copy().with_extension("none"))?;
+            let look = look(&staged.store_copy(), &anchors, identity)?;
+            Ok((look, format!("archive {}", staged.archive_sha256)))
+        }
+        None => {
+            let look = look(&config.store_path(), &Anchors::read(&config.anchor_path())?, identity)?;
+            let head = look.state.heads.get(&LogId::Org).context("the store has no log")?;
+            let source = format!("store {} {}", head.frontier.size(), hex::encode(head.frontier.root()));
+            Ok((look, source))
+        }
+    }
+}
+
+fn text_of(look: &Look, source: String, keystore: &BlockingWorker) -> anyhow::Result<String> {
+    let Look { state, old_token } = look;
+    if keystore.token().as_str() == old_token {
+        bail!("the configured token is the one that this store belongs to: there is nothing to recover");
+    }
+    let plan = plan::Plan {
+        organisation: state.org.id,
+        source,
+        old_token,
+        old_agent_key: &state.org.agent_key,
+        new_token: keystore.token().as_str(),
+        new_agent_key: &AgentKey::from_point(keystore.identity_key())?,
+        accounts: state.accounts.len(),
+        copies: state.recovery.len(),
+    };
+    Ok(plan.text())
+}
+
+/// Whether an earlier run has recorded its approvals for this token. One that had not is thrown away: it did nothing yet.
+fn has_begun(config: &Config, keystore: &BlockingWorker, identity: &RecoveryIdentity) -> anyhow::Result<bool> {
+    let path = unfinished(config);
+    if !path.exists() {
+        return Ok(false);
+    }
+    drop(StoreFile::open(&path)?);
+    let look = look(&path, &Anchors::read(&config.anchor_path())?, identity)?;
+    let begun = look.state.org.agent_key == AgentKey::from_point(keystore.identity_key())?.openssh();
+    if !begun {
+        fs::remove_file(&path)?;
+    }
+    Ok(begun)
+}
+
+async fn carry_out(
+    config: &Config,
+    keystore: &BlockingWorker,
+    identity: &RecoveryIdentity,
+    begin: Option<(String, String, Vec<Approved>)>,
+) -> anyhow::Result<Recovered> {
+    let path = unfinished(config);
+    let agent_key = AgentKey::from_point(keystore.identity_key())?;
+    let keys = store_keys(&path, identity)?;
+    let file = StoreFile::open(&path)?;
+    let org = file.meta()?.org;
+    let sealed_keys = keystore.seal_store_keys(org, &keys)?;
+    let clock: Clock = Arc::new(Timestamp::now);
+    let anchors = Anchors::read(&config.anchor_path())?;
+    let store = Store::start(file, Sealer::new(org, keys), Instance::random(), clock, &anchors)?;
+    let mut approvals = 0;
+    if let Some((old_token, plan, approved)) = begin {
+        approvals = approved.len();
+        let begin = Begin {
+            agent_key: agent_key.openssh(),
+            old_token,
+            new_token: keystore.token().to_string(),
+            plan,
+            approvals: approved,
+        };
+        committed(store.submit(move |tx| recovery::begin(tx, &begin)).await)?;
+    }
+    let done = reseal::reseal_all(&store, keystore, identity).await?;
+    let (accounts, lost) = (done.accounts, done.lost.len() as u64);
+    committed(store.submit(move |tx| recovery::finished(tx, accounts, lost)).await)?;
+    let view = store.view();
+    store.close().await;
+    take_place(config, &path, keystore, &sealed_keys, anchors, &view)?;
+    Ok(Recovered {
+        accounts,
+        lost: done.lost,
+        known_agents: format!("{} {}", config.socket.display(), agent_key.openssh()),
+        approvals,
+    })
+}
+
+/// Hands the finished store to the new token and gives it its name. The old one, if it is here, is kept beside.
+fn take_place(
+    config: &Config,
+    path: &Path,
+    keystore: &BlockingWorker,
+    sealed_keys: &[u8],
+    mut anchors: Anchors,
+    view: &State,
+) -> anyhow::Result<()> {
+    let mut file = StoreFile::open(path)?;
+    file.rehome(keystore.token().as_str(), sealed_keys)?;
+    drop(file);
+    let moved = view.heads.iter().map(|(log, head)| {
+        let anchor = Anchor { size: head.frontier.size(), root: head.frontier.root() };
+        (origin(view, *log).to_string(), anchor)
+    });
+    anchors.advance(moved.collect::<Vec<_>>())?;
+    let place = config.store_path();
+    if place.exists() {
+        let now = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+        fs::rename(&place, place.with_extension(format!("before-recovery-{now}")))?;
+        // In place nothing was put back: there is no restore to be recorded.
+        put_restore_note(path, None)?;
+    }
+    fs::rename(path, &place)?;
+    sync_dir(&config.data_dir)?;
+    Ok(())
+}
