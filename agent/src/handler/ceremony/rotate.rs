@@ -10,7 +10,7 @@ use super::super::KEY_DEADLINE;
 use super::run::{Work, stored};
 use crate::commands::ceremony::rotate as command;
 use crate::keystore::batch::BATCH_MAX;
-use crate::keystore::{KeystoreError, VaultKey};
+use crate::keystore::{Keystore, KeystoreError, VaultKey};
 use crate::state::rows::SealedSeedRow;
 
 pub(super) async fn rotate(work: &mut Work<'_>) -> Result<Ran, Failure> {
@@ -51,18 +51,18 @@ async fn new_key(work: &mut Work<'_>) -> Result<VaultKey, Failure> {
     if let Some(row) = view.vault_keys.get(&(vault, number)) {
         return Ok(row.key.clone());
     }
-    let key = work.agent.token_within(KEY_DEADLINE, move |keystore| {
-        match keystore.create_vault_key(vault, number, scheme) {
-            // An agent that was killed right here left it. The number was noted before the key was made, and no row of the
-            // store names it: nothing is sealed under it.
-            Err(KeystoreError::Exists { .. }) => {
-                keystore.discard_vault_key(vault, number)?;
-                keystore.create_vault_key(vault, number, scheme)
-            }
-            made => made,
+    let make = move |keystore: &dyn Keystore| keystore.create_vault_key(vault, number, scheme);
+    let key = match work.agent.lane.run(KEY_DEADLINE, make).await {
+        // An agent that was killed right here left it. The number was noted before the key was made, and no row of the store
+        // names it: nothing is sealed under it. Each step is a call of its own, so that none outlives its deadline and
+        // destroys what a later one made.
+        Err(KeystoreError::Exists { .. }) => {
+            work.agent.token_within(KEY_DEADLINE, move |keystore| keystore.discard_vault_key(vault, number)).await?;
+            work.agent.token_within(KEY_DEADLINE, make).await?
         }
-    });
-    let key = key.await?;
+        Err(error) => return Err(work.agent.token_failed(&error)),
+        Ok(key) => key,
+    };
     let made = key.clone();
     work.commit(move |tx, caller, ceremony| command::key_made(tx, caller, ceremony, &made)).await?;
     Ok(key)

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod faults;
+mod renewal;
 mod sealing;
 mod vectors;
 
