@@ -35,9 +35,9 @@ token_test! {
                 let next = keystore.create_vault_key(vault, number + 1, *to).unwrap();
                 let seed = stored(&keystore, &key, &pair, b"a seed of 20 bytes!!");
                 let before = mac(&keystore, &seed, 7);
-                let sealed = keystore.reseal(&[seed.clone()], &next, Some(&pair.identity())).unwrap().remove(0);
+                let sealed = keystore.reseal(std::slice::from_ref(&seed), &next, Some(&pair.identity())).unwrap().remove(0);
                 let moved = StoredSeed { key: next.clone(), sealed, ..seed.clone() };
-                keystore.check_sealed(&[moved.clone()]).unwrap();
+                keystore.check_sealed(std::slice::from_ref(&moved)).unwrap();
                 keystore.destroy_vault_key(&key).unwrap();
                 assert_eq!(mac(&keystore, &moved, 7), before, "{from} to {to}");
                 assert!(keystore.check_sealed(&[seed]).is_err(), "the old key is gone");
@@ -66,12 +66,12 @@ token_test! {
             [("another account's", other.copy.clone()), ("forged", forged), ("of another revision", older.unwrap()), ("none", vec![])]
         {
             let bad = StoredSeed { copy, ..seed.clone() };
-            let refused = keystore.reseal(&[bad.clone()], &next, Some(&pair.identity()));
+            let refused = keystore.reseal(std::slice::from_ref(&bad), &next, Some(&pair.identity()));
             assert!(matches!(refused, Err(KeystoreError::NotRecovered { .. })), "{attack}");
             let lost = keystore.check_recoverable(&[other.clone(), bad], &pair.identity()).unwrap();
             assert_eq!(lost, [seed.context.account], "{attack}");
         }
-        let by_stranger = keystore.reseal(&[seed.clone()], &next, Some(&stranger.identity()));
+        let by_stranger = keystore.reseal(std::slice::from_ref(&seed), &next, Some(&stranger.identity()));
         assert!(matches!(by_stranger, Err(KeystoreError::NotRecovered { .. })));
         assert!(matches!(keystore.reseal(&[seed], &next, None), Err(KeystoreError::NotRecovered { .. })));
     }
