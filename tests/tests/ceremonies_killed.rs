@@ -86,7 +86,8 @@ async fn killed_50_times_while_keys_rotate_and_every_code_is_right() {
     assert!(finished > 0 && resumed > 10, "{finished} finished, {resumed} interrupted: nothing was shown");
 
     let mut client = people.tech.connect().await;
-    for name in known.lock().unwrap().clone() {
+    let names = known.lock().unwrap().clone();
+    for name in names {
         assert!(take(&mut client, &name).await, "{name}");
     }
     // No key of a killed run is left: identity (two halves), store key, and one vault key. Smaller files are objects that

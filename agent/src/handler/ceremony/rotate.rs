@@ -49,18 +49,15 @@ async fn new_key(work: &mut Work<'_>) -> Result<VaultKey, Failure> {
         return Ok(row.key.clone());
     }
     let workers = &work.agent.workers;
-    let key = work.agent.token(async {
-        match workers.create_vault_key(vault, number, scheme).await {
-            // An agent that was killed right here left it. The number was noted before the key was made, and no row of the
-            // store names it: nothing is sealed under it.
-            Err(KeystoreError::Exists { .. }) => {
-                workers.discard_vault_key(vault, number).await?;
-                workers.create_vault_key(vault, number, scheme).await
-            }
-            made => made,
+    let key = match workers.create_vault_key(vault, number, scheme).await {
+        // An agent that was killed right here left it. The number was noted before the key was made, and no row of the store
+        // names it: nothing is sealed under it.
+        Err(KeystoreError::Exists { .. }) => {
+            work.agent.token(workers.discard_vault_key(vault, number)).await?;
+            work.agent.token(workers.create_vault_key(vault, number, scheme)).await?
         }
-    });
-    let key = key.await?;
+        other => work.agent.token(async { other }).await?,
+    };
     let made = key.clone();
     work.commit(move |tx, caller, ceremony| command::key_made(tx, caller, ceremony, &made)).await?;
     Ok(key)

@@ -3,6 +3,7 @@
 mod attacks;
 mod faults;
 mod probe;
+mod renewal;
 mod scale;
 mod sealing;
 mod vectors;
