@@ -18,8 +18,8 @@ pub struct Row {
     pub asked: String,
     /// What came of it.
     pub seen: String,
-    /// How often the token was asked again after it had failed.
-    pub retries: usize,
+    /// How often the token was asked again after it had failed; `None` where nothing failed visibly, or many asked.
+    pub retries: Option<usize>,
     /// How often a PIN was presented.
     pub pins: usize,
     /// How many keys were asked for.
@@ -39,8 +39,8 @@ const HEADS: [&str; 9] = ["class", "injected", "asked", "seen", "retries", "PINs
 pub fn publish(part: &str, rows: &[Row]) {
     let cells = rows.iter().map(|row| {
         let ms = format!("{:.1} ms", row.recovered.as_secs_f64() * 1000.0);
-        let counts = [row.retries, row.pins, row.keys].map(|count| count.to_string());
-        let [retries, pins, keys] = counts;
+        let retries = row.retries.map_or_else(|| "-".to_owned(), |count| count.to_string());
+        let [pins, keys] = [row.pins, row.keys].map(|count| count.to_string());
         [
             row.class.into(),
             row.injected.clone(),

@@ -72,7 +72,7 @@ impl House {
         match answer {
             Ok(released) => {
                 let right = codes_between(PERIOD_S, from, Timestamp::now());
-                assert!(right.contains(&released.code.to_string()), "a wrong code came out of {vault}");
+                assert!(right.contains(&released.code), "a wrong code came out of {vault}");
                 Ok(())
             }
             Err(CallError::Failure(failure)) => Err(failure.kind),
@@ -141,7 +141,7 @@ impl House {
             injected: name.to_owned(),
             asked: format!("{refused} releases"),
             seen: "hsm_unavailable".into(),
-            retries: 0,
+            retries: None,
             pins: calls.count("C_Login") - pins,
             keys: 0,
             recovered,
@@ -209,7 +209,7 @@ async fn a_refused_pin_is_presented_once_and_waits_for_a_person() {
             injected: "PIN_INCORRECT".into(),
             asked: "releases for 2.4 s".into(),
             seen: "hsm_unavailable".into(),
-            retries: 0,
+            retries: None,
             pins,
             keys: 0,
             recovered: begun.elapsed(),
@@ -263,7 +263,7 @@ async fn real_damage_to_the_token_is_an_outage_and_its_repair_ends_it() {
             injected: name.to_owned(),
             asked: format!("{refused} releases"),
             seen: "hsm_unavailable".into(),
-            retries: 0,
+            retries: None,
             pins: calls.count("C_Login") - pins,
             keys: 0,
             recovered,

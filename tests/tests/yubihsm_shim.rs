@@ -51,6 +51,10 @@ fn open(module: &FaultyModule) -> Session {
     let context = Pkcs11::new(module.path()).unwrap();
     context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).unwrap();
     let slot = context.get_slots_with_initialized_token().unwrap()[0];
+    let offered = context.get_mechanism_list(slot).unwrap();
+    assert!(offered.contains(&MechanismType::SHA256_HMAC) && !offered.contains(&MechanismType::AES_KEY_WRAP));
+    context.get_mechanism_info(slot, MechanismType::SHA256_HMAC).unwrap();
+    assert_eq!(refusal(context.get_mechanism_info(slot, MechanismType::AES_GCM)), RvError::MechanismInvalid);
     context.open_rw_session(slot).unwrap()
 }
 

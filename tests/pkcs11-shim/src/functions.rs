@@ -44,7 +44,6 @@ plain! {
     C_GetSlotList(a: CK_BBOOL, b: *mut CK_SLOT_ID, c: *mut CK_ULONG);
     C_GetSlotInfo(a: CK_SLOT_ID, b: *mut CK_SLOT_INFO);
     C_GetTokenInfo(a: CK_SLOT_ID, b: *mut CK_TOKEN_INFO);
-    C_GetMechanismList(a: CK_SLOT_ID, b: *mut CK_MECHANISM_TYPE, c: *mut CK_ULONG);
     C_InitToken(a: CK_SLOT_ID, b: *mut CK_UTF8CHAR, c: CK_ULONG, d: *mut CK_UTF8CHAR);
     C_InitPIN(a: CK_SESSION_HANDLE, b: *mut CK_UTF8CHAR, c: CK_ULONG);
     C_SetPIN(a: CK_SESSION_HANDLE, b: *mut CK_UTF8CHAR, c: CK_ULONG, d: *mut CK_UTF8CHAR, e: CK_ULONG);
@@ -119,7 +118,7 @@ static LIST: CK_FUNCTION_LIST = CK_FUNCTION_LIST {
     C_GetSlotList: Some(C_GetSlotList),
     C_GetSlotInfo: Some(C_GetSlotInfo),
     C_GetTokenInfo: Some(C_GetTokenInfo),
-    C_GetMechanismList: Some(C_GetMechanismList),
+    C_GetMechanismList: Some(special::C_GetMechanismList),
     C_GetMechanismInfo: Some(special::C_GetMechanismInfo),
     C_InitToken: Some(C_InitToken),
     C_InitPIN: Some(C_InitPIN),

@@ -138,6 +138,30 @@ pub(super) unsafe extern "C" fn C_DeriveKey(
     })
 }
 
+pub(super) unsafe extern "C" fn C_GetMechanismList(
+    slot: CK_SLOT_ID,
+    list: *mut CK_MECHANISM_TYPE,
+    count: *mut CK_ULONG,
+) -> CK_RV {
+    through("C_GetMechanismList", |call| {
+        if !call.strict || count.is_null() {
+            return forward!(call, C_GetMechanismList, slot, list, count);
+        }
+        let offered = yubihsm::mechanisms();
+        // SAFETY: the caller's number of places, which is read and written as the standard says (v2.40 §5.2).
+        let places = size(unsafe { count.replace(offered.len() as CK_ULONG) });
+        if list.is_null() {
+            return CKR_OK;
+        }
+        if places < offered.len() {
+            return cryptoki_sys::CKR_BUFFER_TOO_SMALL;
+        }
+        // SAFETY: the caller has so many places, and the two lists are apart.
+        unsafe { std::ptr::copy_nonoverlapping(offered.as_ptr(), list, offered.len()) };
+        CKR_OK
+    })
+}
+
 pub(super) unsafe extern "C" fn C_GetMechanismInfo(
     slot: CK_SLOT_ID,
     mechanism: CK_MECHANISM_TYPE,

@@ -192,9 +192,9 @@ impl Pkcs11Keystore {
             ErrorClass::Handle => live.connection.enumerate(operation),
             ErrorClass::Login if *pin_refused => return Err(refused_before(operation)),
             ErrorClass::Login => live.connection.renew_login(pin, operation),
-            // "No objects" is also what a token says whose files are gone, and "corrupt" what one seems to find that computes
-            // wrong.
-            ErrorClass::KeyMissing | ErrorClass::Data => {
+            // "No objects" is also what a token says whose files are gone; with one that computes wrong, records seem corrupt
+            // and keys seem to be others.
+            ErrorClass::KeyMissing | ErrorClass::KeyMismatch | ErrorClass::Data => {
                 keys::settle_by_canary(&mut live.connection, canary, operation)?;
                 return Err(error);
             }
