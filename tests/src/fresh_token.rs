@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::tools;
 
 /// Tells the second process where its token is.
-const FOLDER: &str = "STRONGROOM_TEST_TOKEN";
+const FOLDER: &str = "STRONGROOM_FRESH_TOKEN";
 /// The token's label.
 pub const LABEL: &str = "strongroom-test";
 

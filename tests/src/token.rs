@@ -112,18 +112,27 @@ impl Kind {
             return path.into();
         }
         match self {
-            Self::SoftHsm => first_file(&[
-                "/usr/lib/softhsm/libsofthsm2.so",
-                "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
-                "/usr/lib64/softhsm/libsofthsm.so",
-                "/usr/lib64/softhsm/libsofthsm2.so",
-                "/usr/local/lib/softhsm/libsofthsm2.so",
-            ]),
+            Self::SoftHsm => softhsm_module(),
             Self::Kryoptic => run(&mut Command::new(script("kryoptic.sh"))).trim().into(),
             Self::Tpm2 => first_file(&TPM_MODULES),
             Self::Module => panic!("STRONGROOM_TEST_TOKEN=module needs STRONGROOM_TEST_MODULE, the module's path"),
         }
     }
+}
+
+/// SoftHSM's PKCS#11 module on this machine.
+///
+/// # Panics
+/// If it is not installed.
+#[must_use]
+pub fn softhsm_module() -> PathBuf {
+    first_file(&[
+        "/usr/lib/softhsm/libsofthsm2.so",
+        "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+        "/usr/lib64/softhsm/libsofthsm.so",
+        "/usr/lib64/softhsm/libsofthsm2.so",
+        "/usr/local/lib/softhsm/libsofthsm2.so",
+    ])
 }
 
 impl TestToken {

@@ -389,7 +389,7 @@ fn new_token(organisation: &Organisation) {
     fs::create_dir(organisation.tokens()).unwrap();
     let output = std::process::Command::new("softhsm2-util")
         .args(["--init-token", "--free", "--label", "strongroom-test", "--pin", PIN, "--so-pin", "so-5520"])
-        .env("SOFTHSM2_CONF", &organisation.launch.softhsm_conf)
+        .envs(organisation.launch.token_environment.iter().map(|(name, value)| (name, value)))
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

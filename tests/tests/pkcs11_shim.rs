@@ -7,7 +7,7 @@ use std::time::Duration;
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use strongroom_tests::faulty_module::{Call, FaultyModule};
 use strongroom_tests::fresh_token::with_token;
-use strongroom_tests::tools;
+use strongroom_tests::token::softhsm_module;
 
 const PIN: &str = "test-pin-5302";
 /// Tells a third process to crash.
@@ -22,7 +22,7 @@ fn resident_kib() -> u64 {
 #[test]
 fn it_forwards_leaks_hangs_and_crashes() {
     with_token("it_forwards_leaks_hangs_and_crashes", PIN, |_| {
-        let module = FaultyModule::before(&tools::softhsm_module());
+        let module = FaultyModule::before(&softhsm_module());
         let context = Pkcs11::new(module.path()).unwrap();
         if std::env::var_os(CRASH).is_some() {
             module.fault(&["C_Initialize crash"]);

@@ -7,7 +7,7 @@ use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass};
 use cryptoki::session::{Session, UserType};
 use strongroom_tests::faulty_module::FaultyModule;
 use strongroom_tests::fresh_token::with_token;
-use strongroom_tests::tools;
+use strongroom_tests::token::softhsm_module;
 
 /// Authentication key 1 and its password, as yubihsm_pkcs11 wants it.
 const PIN: &str = "0001password";
@@ -61,7 +61,7 @@ fn open(module: &FaultyModule) -> Session {
 #[test]
 fn templates_mechanisms_and_finds_are_refused_as_by_the_device() {
     with_token("templates_mechanisms_and_finds_are_refused_as_by_the_device", PIN, |_| {
-        let module = FaultyModule::yubihsm_before(&tools::softhsm_module(), 256);
+        let module = FaultyModule::yubihsm_before(&softhsm_module(), 256);
         let session = open(&module);
         assert_eq!(refusal(session.login(UserType::So, Some(&PIN.into()))), RvError::UserTypeInvalid);
         for pin in ["password", "0001short", "000gpassword"] {
@@ -132,7 +132,7 @@ fn templates_mechanisms_and_finds_are_refused_as_by_the_device() {
 #[test]
 fn key_pairs_are_made_as_the_device_makes_them() {
     with_token("key_pairs_are_made_as_the_device_makes_them", PIN, |_| {
-        let module = FaultyModule::yubihsm_before(&tools::softhsm_module(), 256);
+        let module = FaultyModule::yubihsm_before(&softhsm_module(), 256);
         let session = open(&module);
         session.login(UserType::User, Some(&PIN.into())).unwrap();
         let half =
@@ -155,7 +155,7 @@ fn key_pairs_are_made_as_the_device_makes_them() {
 #[test]
 fn a_full_device_says_so() {
     with_token("a_full_device_says_so", PIN, |_| {
-        let module = FaultyModule::yubihsm_before(&tools::softhsm_module(), 256);
+        let module = FaultyModule::yubihsm_before(&softhsm_module(), 256);
         let session = open(&module);
         session.login(UserType::User, Some(&PIN.into())).unwrap();
         // The device's own authentication key takes one place of 256.

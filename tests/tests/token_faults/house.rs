@@ -5,14 +5,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use strongroom_agent::keystore::pkcs11::{Pkcs11Keystore, TokenConfig};
+use strongroom_agent::keystore::pkcs11::{Pkcs11Keystore, TokenConfig, TokenProfile};
 use strongroom_agent::keystore::{ErrorClass, Keystore, SealedSeed, Seed, SeedContext, VaultKey};
 use strongroom_proto::ids::{AccountId, OrgId, VaultId};
 use strongroom_proto::words::{Algorithm, OtpKind, Scheme};
 use strongroom_tests::faulty_module::FaultyModule;
 use strongroom_tests::fresh_token::{FreshToken, LABEL};
 use strongroom_tests::seeds::RFC_SHA1;
-use strongroom_tests::tools;
+use strongroom_tests::token::softhsm_module;
 
 pub(crate) const PIN: &str = "test-pin-5302";
 /// RFC 4226 Appendix D: the HMAC-SHA-1 of count 1.
@@ -88,13 +88,11 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) fn new(token: &FreshToken) -> Self {
-        let module = Arc::new(FaultyModule::before(&tools::softhsm_module()));
+        let module = Arc::new(FaultyModule::before(&softhsm_module()));
         let config = TokenConfig {
             module: module.path().to_owned(),
-            label: LABEL.into(),
-            serial: None,
             storage: Some(token.tokens()),
-            key_budget: None,
+            ..TokenConfig::new(TokenProfile::default(), LABEL)
         };
         Pkcs11Keystore::provision(&config, &PIN.into()).unwrap();
         let mut house = Self { module, config, keystore: None, accounts: Vec::new(), unproved: Mutex::default() };
@@ -115,6 +113,12 @@ impl House {
         self.keystore = None;
     }
 
+    /// Puts a fresh keystore in the place of this one, as a supervisor does with a worker.
+    pub(crate) fn restart(&mut self) -> Result<(), ErrorClass> {
+        self.close();
+        self.try_open()
+    }
+
     pub(crate) fn try_open(&mut self) -> Result<(), ErrorClass> {
         self.keystore = Some(Pkcs11Keystore::open(&self.config, &PIN.into()).map_err(|error| error.class())?);
         Ok(())
@@ -125,7 +129,8 @@ impl House {
     }
 
     pub(crate) fn ask(&self, asked: Asked) -> Result<(), ErrorClass> {
-        let keystore = self.keystore();
+        // Between two workers nobody serves.
+        let Some(keystore) = &self.keystore else { return Err(ErrorClass::Device) };
         match asked {
             Asked::Code(scheme) => self.account(scheme).serve(keystore),
             Asked::Sign => keystore.sign(&[7; 32]).map(drop).map_err(|error| error.class()),
@@ -144,10 +149,11 @@ impl House {
     }
 
     fn serve_all(&self) -> Result<(), ErrorClass> {
-        self.accounts.iter().try_for_each(|account| account.serve(self.keystore()))
+        let keystore = self.keystore.as_ref().ok_or(ErrorClass::Device)?;
+        self.accounts.iter().try_for_each(|account| account.serve(keystore))
     }
 
-    /// Asks for codes as an agent does, and reopens where a class says so, until both come. Then uses what was sealed or
+    /// Asks for codes as an agent does, and starts afresh where one is refused, until both come. Then uses what was sealed or
     /// made under the fault.
     pub(crate) fn recover(&mut self) -> (Duration, &'static str) {
         let begun = Instant::now();
@@ -155,8 +161,8 @@ impl House {
         while let Err(class) = self.serve_all() {
             assert_ne!(class, ErrorClass::Pin, "the PIN was given up");
             assert!(begun.elapsed() < Duration::from_secs(10), "it does not recover: {class:?}");
-            by = "reopening";
-            let _outcome = self.keystore().reopen();
+            by = "a fresh start";
+            let _outcome = self.restart();
         }
         let recovered = begun.elapsed();
         self.prove();

@@ -14,7 +14,7 @@ use crate::keystore::{ErrorClass, KeystoreError, Operation};
 /// How often a worker is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often the token has to prove that it works.
-const HEALTH_EVERY: Duration = Duration::from_secs(10);
+const HEALTH_EVERY: Duration = Duration::from_secs(5);
 /// First and longest pause between attempts to start a worker.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 /// How long a worker that is no longer needed may take to finish.
