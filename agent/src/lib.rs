@@ -15,6 +15,7 @@ pub mod keystore;
 pub mod os;
 pub mod otp;
 pub mod pin;
+mod prompt;
 pub mod recovery;
 pub mod run;
 pub mod server;

@@ -131,7 +131,7 @@ impl PinSource {
                 read_credential(std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from).as_deref(), name)
             }
             Self::Prompt => {
-                let text = rpassword::prompt_password("PIN of the token: ").map(Zeroizing::new);
+                let text = crate::prompt::ask_hidden("PIN of the token: ");
                 let text = text.map_err(|source| PinError::Prompt { source })?;
                 usable(text.as_bytes(), || "what was typed".into())
             }

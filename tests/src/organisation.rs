@@ -33,6 +33,10 @@ pub struct Setup {
     pub data_dir: Option<PathBuf>,
     /// The PKCS#11 module, if not SoftHSM's own: one that fails on command.
     pub module: Option<PathBuf>,
+    /// The token's profile, if not the one of its kind.
+    pub profile: Option<&'static str>,
+    /// The token's PIN, if not [`PIN`].
+    pub pin: Option<&'static str>,
     /// Further environment of the agent.
     pub environment: Vec<(OsString, OsString)>,
     /// The kind of token, if not the one that the suite runs on.
@@ -98,7 +102,7 @@ impl Organisation {
         };
         private(&root.path().join("run"));
         private(&root.path().join("config/strongroom"));
-        let token = TestToken::make_a(setup.token.unwrap_or_else(Kind::wanted), root.path(), PIN);
+        let token = TestToken::make_a(setup.token.unwrap_or_else(Kind::wanted), root.path(), setup.pin.unwrap_or(PIN));
         tools::write_private(&root.path().join("pin"), &format!("{}\n", token.pin));
 
         let data_dir = setup.data_dir.clone().unwrap_or_else(|| root.path().join("data"));
@@ -112,13 +116,16 @@ impl Organisation {
             data_dir.display(),
             socket.display(),
             root.path().join("pin").display(),
-            if token.unwraps() { scheme() } else { Scheme::Derived },
+            if token.unwraps() && setup.profile != Some("yubihsm2") { scheme() } else { Scheme::Derived },
             setup.module.as_ref().unwrap_or(&token.module).display(),
             token.label,
         );
         let profile = setup.module.as_ref().map_or_else(
             || token.kind.profile(),
-            |module| profile_for(module, &token.kind.profile(), root.path()).display().to_string(),
+            |module| {
+                let base = setup.profile.map_or_else(|| token.kind.profile(), str::to_owned);
+                profile_for(module, &base, root.path()).display().to_string()
+            },
         );
         let _ = writeln!(text, "profile = \"{profile}\"");
         if let Some(storage) = &token.storage {
@@ -208,7 +215,11 @@ fn profile_for(module: &Path, base: &str, root: &Path) -> PathBuf {
     let (_, text) = *BUILT_IN.iter().find(|(name, _)| *name == base).expect("a built-in profile");
     let folder = module.parent().expect("a module lies in a folder").display();
     let path = root.join("profile.toml");
-    tools::write_private(&path, &text.replace("\nwrite = [", &format!("\nwrite = [\"{folder}\", ")));
+    let text = text
+        .replace("\nwrite = [", &format!("\nwrite = [\"{folder}\", "))
+        // The real module behind it is SoftHSM, whatever the profile says.
+        .replace("\nenvironment = [", "\nenvironment = [\"SOFTHSM2_CONF\", ");
+    tools::write_private(&path, &text);
     path
 }
 

@@ -81,6 +81,8 @@ async fn events(organisation: &Organisation, event: &str) -> Vec<strongroom_prot
 #[tokio::test]
 async fn only_workers_load_the_module_and_the_kernel_holds_them() {
     let mut organisation = Organisation::found();
+    // It listens before its token is open; whoever has logged in knows that it serves.
+    drop(organisation.admin.connect().await);
     let agent = organisation.running().pid();
     let module = organisation.token.module.file_name().unwrap().to_str().unwrap().to_owned();
     let workers = await_workers(agent, WORKERS);

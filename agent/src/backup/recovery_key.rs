@@ -18,7 +18,7 @@ const INPUT_LEN_MAX: usize = 4096;
 pub fn read_recovery_key() -> anyhow::Result<RecoveryIdentity> {
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
-        let text = rpassword::prompt_password("Recovery key (AGE-SECRET-KEY-1...): ").map(Zeroizing::new)?;
+        let text = crate::prompt::ask_hidden("Recovery key (AGE-SECRET-KEY-1...): ")?;
         return Ok(RecoveryIdentity::parse(&text)?);
     }
     // A buffer that never grows: growing would leave the key behind.

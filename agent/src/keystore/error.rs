@@ -43,7 +43,7 @@ pub enum Operation {
     OpenStoreKeys,
     /// [`super::Keystore::health`].
     Health,
-    /// [`super::Keystore::reopen`].
+    /// Starting a fresh worker in the place of one that failed.
     Reopen,
     /// [`super::Keystore::probe`].
     Probe,
@@ -70,7 +70,7 @@ impl fmt::Display for Operation {
             Self::SealStoreKeys => "seal the store keys",
             Self::OpenStoreKeys => "open the store keys",
             Self::Health => "check the token",
-            Self::Reopen => "reopen the token",
+            Self::Reopen => "open the token again",
             Self::Probe => "probe the token",
             Self::Wait => "wait for the token",
         })

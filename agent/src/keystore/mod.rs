@@ -145,6 +145,12 @@ pub trait Keystore: Send + Sync {
     /// `Device` and the other classes of the token.
     fn health(&self) -> Result<(), KeystoreError>;
 
+    /// Presents the PIN no more, because the token refused it to another worker. What is logged in serves on.
+    ///
+    /// # Errors
+    /// `Device` after a panic of an earlier call.
+    fn renounce_pin(&self) -> Result<(), KeystoreError>;
+
     /// Proves on the token what its profile claims: own templates, the codes of the RFCs in every allowed scheme, and that
     /// every attack on a sealed seed fails. Makes temporary keys and destroys them again.
     ///

@@ -7,6 +7,8 @@ mod figures;
 mod floors;
 mod measure;
 mod scale;
+mod soak;
+mod workers;
 
 use std::io::Write as _;
 use std::process::Command;
@@ -20,27 +22,47 @@ struct Options {
     quick: bool,
     /// A large organisation instead of the usual table.
     scale: bool,
+    /// What the worker process costs, instead of the usual table.
+    workers: bool,
+    /// So many releases in a row, instead of the usual table.
+    soak: Option<u64>,
 }
 
 /// Runs the benchmark, or the child process that measures the floors.
 ///
 /// # Errors
 /// If something could not be set up or the agent refused a call. A slow figure is no error.
-pub fn main(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
+pub fn main(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
     let mut options = Options::default();
-    for argument in arguments {
+    while let Some(argument) = arguments.next() {
         match argument.as_str() {
             floors::CHILD => return floors::serve(),
+            workers::CHILD => return workers::serve(),
+            // What the agent calls itself by to start a worker.
+            "hsm-worker" => {
+                let _code = strongroom_agent::keystore::worker::serve::run();
+                return Ok(());
+            }
+            "--workers" => options.workers = true,
+            "--soak" => {
+                let number = arguments.next().context("--soak needs a number of releases")?;
+                options.soak = Some(number.replace('_', "").parse().context("--soak needs a number of releases")?);
+            }
             "--quick" => options.quick = true,
             "--scale" => options.scale = true,
-            other => bail!("{other} is not known: --quick, --scale"),
+            other => bail!("{other} is not known: --quick, --scale, --workers, --soak N"),
         }
     }
     if !options.quick {
         build_agent()?;
     }
+    if options.workers {
+        return workers::run(options.quick);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    if options.scale {
+    if let Some(releases) = options.soak {
+        runtime.block_on(soak::run(releases))
+    } else if options.scale {
         runtime.block_on(scale::run(options.quick))
     } else {
         runtime.block_on(measure::run(options.quick))

@@ -56,16 +56,7 @@ impl Module {
             reason: format!("the token's files cannot be kept safe: {error}"),
         })?;
         let context = Pkcs11::new(&config.module).map_err(|error| unusable(error.to_string()))?;
-        let initialise = || context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK));
-        let initialised = match initialise() {
-            // A keystore that reopens was the only one of its process, so this is its own earlier life, whose C_Finalize
-            // failed.
-            Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) if operation == Operation::Reopen => {
-                context.clone().finalize().and_then(|()| initialise())
-            }
-            other => other,
-        };
-        match initialised {
+        match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
             Ok(()) => Ok(Self(context)),
             Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {
                 Err(unusable("this process uses it already".into()))

@@ -324,6 +324,11 @@ impl Keystore for Pkcs11Keystore {
         self.with(operation, |live, _| keys::check_canary(&mut live.connection, &canary, operation))
     }
 
+    fn renounce_pin(&self) -> Result<(), KeystoreError> {
+        self.lock(Operation::Open)?.pin_refused = true;
+        Ok(())
+    }
+
     fn probe(&self) -> Result<ProbeReport, KeystoreError> {
         let operation = Operation::Probe;
         self.with(operation, |live, _| probe::probe(&mut live.connection, &self.config, &self.token, operation))

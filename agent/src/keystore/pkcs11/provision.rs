@@ -18,7 +18,7 @@ use super::{TokenConfig, keys, resident, template};
 use crate::keystore::os;
 use crate::keystore::{KeystoreError, Operation, VaultKey};
 
-/// Makes the agent identity and the store key on a token that has neither.
+/// Makes the store key and the agent identity on a token that has no identity yet.
 pub(super) fn provision(config: &TokenConfig, pin: &SecretString) -> Result<(), KeystoreError> {
     let operation = Operation::Provision;
     let module = Module::initialise(config, operation)?;
@@ -28,10 +28,9 @@ pub(super) fn provision(config: &TokenConfig, pin: &SecretString) -> Result<(), 
         // Made with the token's own tool: here they are only proven, below.
         return check_own_keys(&mut connection, operation);
     }
-    for label in [IDENTITY, STORE_KEYS] {
-        refuse_existing(&connection, label, operation)?;
-    }
-    // Both, or none: a token with half of our keys would refuse the next attempt.
+    // The identity is made last: a token that has it is complete, and one that a killed run left with the store key alone
+    // is taken up again.
+    refuse_existing(&connection, IDENTITY, operation)?;
     check_objects(&mut connection, config, 2, operation)?;
     let session = connection.management_session(operation)?;
     let made = generate_own_keys(&connection, &session, operation);
@@ -49,29 +48,23 @@ fn check_own_keys(connection: &mut Connection, operation: Operation) -> Result<(
     Ok(())
 }
 
-/// Makes both or, unless the token fails at that too, neither.
+/// Makes the store key, unless an earlier run did, and then the identity.
 fn generate_own_keys(connection: &Connection, session: &Session, operation: Operation) -> Result<(), KeystoreError> {
     let traits = connection.traits();
+    if connection.find(STORE_KEYS, operation)?.is_empty() {
+        let id = connection.free_id(STORE_KEYS, operation)?;
+        let template = template::hmac_key(traits, Life::Token, STORE_KEYS, id);
+        generate(session, &Mechanism::GenericSecretKeyGen, &template, operation)?;
+    }
     let id = connection.free_id(IDENTITY, operation)?;
-    let (public, private) = session
+    session
         .generate_key_pair(
             &Mechanism::EccKeyPairGen,
             &template::identity_public(traits, Life::Token, IDENTITY, id.clone()),
             &template::identity_private(traits, Life::Token, IDENTITY, id),
         )
-        .at(operation)?;
-    let made = connection.free_id(STORE_KEYS, operation).and_then(|id| {
-        let template = template::hmac_key(traits, Life::Token, STORE_KEYS, id);
-        generate(session, &Mechanism::GenericSecretKeyGen, &template, operation)
-    });
-    if made.is_err() {
-        for half in [private, public] {
-            if let Err(error) = session.destroy_object(half) {
-                tracing::warn!(cause = %error, "half of an identity key was left in the token");
-            }
-        }
-    }
-    made
+        .at(operation)
+        .map(drop)
 }
 
 /// Makes a vault key, checks that it is what was asked for, and makes it durable.

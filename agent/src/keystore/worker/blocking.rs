@@ -131,6 +131,11 @@ impl Keystore for BlockingWorker {
         self.wait(self.workers.health())
     }
 
+    fn renounce_pin(&self) -> Result<(), KeystoreError> {
+        self.workers.renounce_pin();
+        Ok(())
+    }
+
     fn probe(&self) -> Result<ProbeReport, KeystoreError> {
         self.wait(self.workers.probe())
     }

@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
@@ -26,6 +26,8 @@ use super::launch::{OURSELVES, SUBCOMMAND, environment, pin_pipe};
 pub const ARGUMENT: &str = "--under-keeper";
 /// How long the keeper may take to start a process.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long workers may take to end after the agent has.
+const LAST_CALL: Duration = Duration::from_secs(5);
 
 const LAUNCH: u8 = b'L';
 const KILL: u8 = b'K';
@@ -111,8 +113,13 @@ pub fn keep(pin: &SecretString, arguments: &[std::ffi::OsString], named: &[Strin
         (&ours).write_all(&pid.to_be_bytes())?;
     }
     let status = agent.wait();
+    // Their sockets closed with the agent. One that has not ended by then hangs.
+    let begun = Instant::now();
+    while begun.elapsed() < LAST_CALL && workers.values_mut().any(|worker| matches!(worker.try_wait(), Ok(None))) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     for worker in workers.values_mut() {
-        let _gone = worker.wait();
+        let _gone = worker.kill().and_then(|()| worker.wait());
     }
     status
 }

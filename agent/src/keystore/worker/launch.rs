@@ -157,8 +157,11 @@ impl Process {
                     Self::Child(child).kill().await;
                 }
             }
-            // The keeper reaps it, and it ends by itself.
-            Self::Kept { .. } => {}
+            // The keeper reaps it. One that has not ended by then hangs.
+            Self::Kept { .. } => {
+                tokio::time::sleep(patience).await;
+                self.kill().await;
+            }
         }
     }
 }

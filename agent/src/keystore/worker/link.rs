@@ -138,6 +138,16 @@ impl Link {
             .is_some_and(|(_, oldest)| oldest.sent.max(last).elapsed() > hung_after.max(oldest.patience))
     }
 
+    /// Tells the worker something and does not wait. Calls that follow find it done.
+    pub(super) fn tell(&self, call: Call) {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let mut frame = Zeroizing::new(Vec::new());
+        // A worker that has gone needs to be told nothing, and its answer is awaited by nobody.
+        if append(&Asked { id, patience_us: u64::MAX, call }, &mut frame).is_ok() {
+            let _gone = self.calls.send(frame);
+        }
+    }
+
     /// Makes a call and waits for its answer, at most `patience`. An answer that comes later is dropped, which wipes it.
     ///
     /// # Errors

@@ -204,6 +204,7 @@ fn answer(keystore: &dyn Keystore, call: Call, memory: Option<&File>) -> Result<
             keystore.reseal(&seeds, &to, identity.as_ref()).map(Answer::SealedSeeds)
         }
         Call::HandOver { order, identity } => keystore.hand_over(&order, &recovery(&identity)?).map(Answer::Blob),
+        Call::RenouncePin => keystore.renounce_pin().map(|()| Answer::Done),
         Call::Probe => keystore.probe().map(Answer::Probed),
         Call::Health => keystore.health().map(|()| Answer::Healthy { resident_kib: resident_kib(memory) }),
     }

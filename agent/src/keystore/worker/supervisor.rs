@@ -2,6 +2,7 @@
 //! grown too big.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::config::{call_deadline, hung_after, memory_limit_kib};
@@ -201,6 +202,7 @@ async fn restart(shared: &Arc<Shared>, index: usize, since: Instant, told: bool)
         };
         set_down(shared, index, error.clone());
         if error.class() == ErrorClass::Pin {
+            shared.renounce_pin();
             // Never a second attempt by itself: three wrong ones lock most tokens for good.
             tracing::error!(%error, "the agent must be restarted once the PIN is right");
             tell(shared, TokenEvent::PinRefused { worker: index });
@@ -224,9 +226,7 @@ async fn fresh(shared: &Shared) -> Result<(Link, Process), KeystoreError> {
     let operation = Operation::Reopen;
     let _alone = shared.starting.lock().await;
     // A PIN that was refused once is not presented by any other worker either.
-    let refused =
-        |slot: &super::workers::Slot| slot.condition().down.is_some_and(|down| down.error.class() == ErrorClass::Pin);
-    if shared.slots.iter().any(refused) {
+    if shared.pin_refused.load(Ordering::Relaxed) {
         return Err(KeystoreError::Pin { operation, code: "at an earlier attempt".into() });
     }
     let (link, process) = Link::open(&shared.launcher, &shared.config, Purpose::Serve).await?;

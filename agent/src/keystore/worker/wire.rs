@@ -104,6 +104,7 @@ pub(super) enum Call {
     CheckRecoverable { seeds: Vec<StoredSeed>, identity: Secret },
     Reseal { seeds: Vec<StoredSeed>, to: VaultKey, identity: Option<Secret> },
     HandOver { order: HandOver, identity: Secret },
+    RenouncePin,
     Health,
     Probe,
 }

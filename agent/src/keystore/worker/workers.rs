@@ -1,5 +1,6 @@
 //! All workers of a token behind one handle. What the agent asks of the token, it asks here.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     pub(super) events: mpsc::UnboundedSender<TokenEvent>,
     /// Held while a worker starts: SoftHSM rewrites its token file at every login, and another start would find no token.
     pub(super) starting: tokio::sync::Mutex<()>,
+    /// Set once the token refused the PIN to any worker: it is presented by none any more.
+    pub(super) pin_refused: AtomicBool,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
 }
@@ -150,6 +153,7 @@ impl Workers {
             slots: (0..count).map(slot).collect(),
             events,
             starting: tokio::sync::Mutex::default(),
+            pin_refused: AtomicBool::new(false),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
@@ -423,12 +427,20 @@ impl Workers {
     pub(super) async fn ask_within(&self, deadline: Duration, call: Call) -> Result<Answer, KeystoreError> {
         let (slot, link) = self.least_busy()?;
         let result = link.call(deadline, call).await;
+        if result.as_ref().is_err_and(|error| error.class() == ErrorClass::Pin) {
+            self.renounce_pin();
+        }
         if let Err(error) = &result
             && matches!(error.class(), ErrorClass::Device | ErrorClass::Hung | ErrorClass::Pin | ErrorClass::Deadline)
         {
             slot.trouble.notify_one();
         }
         result
+    }
+
+    /// Has no worker present the PIN any more.
+    pub(super) fn renounce_pin(&self) {
+        self.0.renounce_pin();
     }
 
     /// The worker with the fewest calls; the first of equals, whose processor is awake.
@@ -440,6 +452,15 @@ impl Workers {
             }
             _ => KeystoreError::Device { operation: Operation::Wait, code: "no worker serves just now".into() },
         })
+    }
+}
+
+impl Shared {
+    /// Has no worker present the PIN any more: a refusal counts for all of them.
+    pub(super) fn renounce_pin(&self) {
+        if !self.pin_refused.swap(true, Ordering::Relaxed) {
+            self.slots.iter().filter_map(Slot::link).for_each(|link| link.tell(Call::RenouncePin));
+        }
     }
 }
 

@@ -121,10 +121,10 @@ token_test! {
 token_test! {
     fn handles_never_cross_a_generation(token) {
         let keystore = token.keystore();
-        // The probe at the start uses up numbers; a token opened again counts as it will the next time.
+        let accounts: Vec<Account> = (0..8).map(|_| Account::new(&keystore, Scheme::Derived)).collect();
+        // The probe at a start uses up numbers, and each use of a key some more: from here on only starts are counted.
         drop(keystore);
         let keystore = Pkcs11Keystore::open(&token.config(), &token.pin()).unwrap();
-        let accounts: Vec<Account> = (0..8).map(|_| Account::new(&keystore, Scheme::Derived)).collect();
         let operation = Operation::OtpMac;
         let handles: Vec<_> = {
             let mut state = keystore.state.lock().unwrap();
