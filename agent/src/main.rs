@@ -231,8 +231,7 @@ fn keep_typed_pin(arguments: &Arguments) -> anyhow::Result<Option<ExitCode>> {
     }
     let pin = config.pin.read().context("the PIN cannot be read")?;
     let same: Vec<_> = std::env::args_os().skip(1).collect();
-    let ended = keeper::keep(&pin, &same, &config.token.config().profile.worker.environment)
-        .context("the agent cannot be started")?;
+    let ended = keeper::keep(&pin, &same, config.token.config()).context("the agent cannot be started")?;
     Ok(Some(ended.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)))
 }
 

@@ -89,7 +89,8 @@ pub struct Pkcs11Keystore {
 /// All that changes, under the one lock.
 struct State {
     live: Live,
-    pin: SecretString,
+    /// `None` once it was forgotten: then a lost login is not renewed.
+    pin: Option<SecretString>,
     /// Set for ever once the token refused the PIN: presenting it again could lock the token.
     pin_refused: bool,
     scratch: Scratch,
@@ -129,7 +130,7 @@ impl Pkcs11Keystore {
             identity,
             state: Mutex::new(State {
                 live: Live { binder, connection },
-                pin: pin.clone(),
+                pin: Some(pin.clone()),
                 pin_refused: false,
                 scratch: Scratch::new(),
                 canary,
@@ -143,6 +144,12 @@ impl Pkcs11Keystore {
     /// `Exists` if either is there already; otherwise as [`Self::open`].
     pub fn provision(config: &TokenConfig, pin: &SecretString) -> Result<(), KeystoreError> {
         provision::provision(config, pin)
+    }
+
+    /// Forgets the PIN: from now on a lost login is an error of its class.
+    pub(super) fn forget_pin(&self) -> Result<(), KeystoreError> {
+        self.lock(Operation::Open)?.pin = None;
+        Ok(())
     }
 
     /// What the token's store key made of a fixed text when the keystore was opened.
@@ -191,7 +198,10 @@ impl Pkcs11Keystore {
             ErrorClass::Session => live.connection.renew_session(operation),
             ErrorClass::Handle => live.connection.enumerate(operation),
             ErrorClass::Login if *pin_refused => return Err(refused_before(operation)),
-            ErrorClass::Login => live.connection.renew_login(pin, operation),
+            ErrorClass::Login => match pin {
+                Some(pin) => live.connection.renew_login(pin, operation),
+                None => return Err(KeystoreError::Login { operation, code: "its PIN was forgotten".into() }),
+            },
             // "No objects" is also what a token says whose files are gone; with one that computes wrong, records seem corrupt
             // and keys seem to be others.
             ErrorClass::KeyMissing | ErrorClass::KeyMismatch | ErrorClass::Data => {

@@ -1,7 +1,8 @@
 //! The keeper: with `pin = "prompt"` a process that does nothing but keep the PIN and start workers.
 //!
 //! It asks for the PIN, starts the agent as its child, and answers two questions on a socket: start a worker on this
-//! socket; kill that worker. The PIN goes into a pipe that only the new worker reads. So workers can be replaced at night
+//! socket; kill that worker. The PIN goes into a pipe that only the new worker reads, and with it
+//! which module it is for: an agent that was taken over cannot have a module of its own loaded beside the PIN. So workers can be replaced at night
 //! without anybody at the terminal, and the agent, which parses what strangers send, never has the PIN.
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use rustix::net::{
 use secrecy::SecretString;
 
 use super::launch::{OURSELVES, SUBCOMMAND, environment, pin_pipe};
+use crate::keystore::pkcs11::TokenConfig;
 
 /// The hidden argument that tells an agent that its standard input is a keeper's socket.
 pub const ARGUMENT: &str = "--under-keeper";
@@ -85,7 +87,11 @@ fn question(word: u8, pid: u32) -> [u8; 5] {
 
 fn answer(keeper: &mut UnixStream) -> io::Result<u32> {
     let mut bytes = [0; 4];
-    keeper.read_exact(&mut bytes)?;
+    if let Err(error) = keeper.read_exact(&mut bytes) {
+        // A late answer must not be taken for the next one: the wrong worker would be killed.
+        let _closed = keeper.shutdown(std::net::Shutdown::Both);
+        return Err(error);
+    }
     Ok(u32::from_be_bytes(bytes))
 }
 
@@ -93,7 +99,7 @@ fn answer(keeper: &mut UnixStream) -> io::Result<u32> {
 ///
 /// # Errors
 /// If the agent cannot be started.
-pub fn keep(pin: &SecretString, arguments: &[std::ffi::OsString], named: &[String]) -> io::Result<ExitStatus> {
+pub fn keep(pin: &SecretString, arguments: &[std::ffi::OsString], token: &TokenConfig) -> io::Result<ExitStatus> {
     let (ours, theirs) = UnixStream::pair()?;
     let mut agent =
         Command::new(OURSELVES).args(arguments).arg(ARGUMENT).stdin(Stdio::from(OwnedFd::from(theirs))).spawn()?;
@@ -103,7 +109,7 @@ pub fn keep(pin: &SecretString, arguments: &[std::ffi::OsString], named: &[Strin
     while let Some((question, passed)) = next(&ours)? {
         workers.retain(|_, worker| matches!(worker.try_wait(), Ok(None)));
         let pid = match (question, passed) {
-            ((LAUNCH, _), Some(socket)) => launch(pin, socket, named, &mut workers).unwrap_or(0),
+            ((LAUNCH, _), Some(socket)) => launch(pin, socket, token, &mut workers).unwrap_or(0),
             ((KILL, pid), None) => workers.remove(&pid).map_or(0, |mut worker| {
                 let _gone = worker.kill().and_then(|()| worker.wait());
                 pid
@@ -124,13 +130,18 @@ pub fn keep(pin: &SecretString, arguments: &[std::ffi::OsString], named: &[Strin
     status
 }
 
-fn launch(pin: &SecretString, socket: OwnedFd, named: &[String], workers: &mut HashMap<u32, Child>) -> io::Result<u32> {
+fn launch(
+    pin: &SecretString,
+    socket: OwnedFd,
+    token: &TokenConfig,
+    workers: &mut HashMap<u32, Child>,
+) -> io::Result<u32> {
     let worker = Command::new(OURSELVES)
         .arg(SUBCOMMAND)
         .env_clear()
-        .envs(environment(named))
+        .envs(environment(&token.profile.worker.environment))
         .stdin(Stdio::from(socket))
-        .stdout(Stdio::from(pin_pipe(pin)?))
+        .stdout(Stdio::from(pin_pipe(pin, token)?))
         .process_group(0)
         .spawn()?;
     let pid = worker.id();

@@ -10,14 +10,17 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::process::{Child, Command};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::keeper::KeeperLink;
-use super::wire::PinFrom;
+use super::wire::{FromKeeper, PinFrom};
 use crate::keystore::pkcs11::TokenConfig;
 use crate::pin::PinSource;
 
 /// The running program itself, also after an upgrade replaced its file.
 pub(super) const OURSELVES: &str = "/proc/self/exe";
+/// What a pipe holds at least (pipe(7)), in bytes.
+pub(super) const PIPE_LEN: usize = 64 * 1024;
 /// The hidden subcommand.
 pub(super) const SUBCOMMAND: &str = "hsm-worker";
 /// What a worker gets from the environment besides what the profile names.
@@ -51,15 +54,14 @@ impl PinForWorkers {
 #[derive(Clone, Debug)]
 pub struct Launcher {
     pin: PinForWorkers,
-    /// Names of environment variables that the module needs.
-    environment: Vec<String>,
+    token: TokenConfig,
 }
 
 impl Launcher {
     /// A launcher for workers of one token.
     #[must_use]
     pub fn for_token(pin: PinForWorkers, token: &TokenConfig) -> Self {
-        Self { pin, environment: token.profile.worker.environment.clone() }
+        Self { pin, token: token.clone() }
     }
 
     /// What a worker is told about the PIN.
@@ -74,8 +76,8 @@ impl Launcher {
     pub(super) async fn launch(&self) -> io::Result<(Process, UnixStream)> {
         let (ours, theirs) = UnixStream::pair()?;
         let process = match &self.pin {
-            PinForWorkers::Source(_) => Process::Child(spawn(theirs.into(), None, &self.environment)?),
-            PinForWorkers::Typed(pin) => Process::Child(spawn(theirs.into(), Some(pin), &self.environment)?),
+            PinForWorkers::Source(_) => Process::Child(spawn(theirs.into(), None, &self.token)?),
+            PinForWorkers::Typed(pin) => Process::Child(spawn(theirs.into(), Some(pin), &self.token)?),
             PinForWorkers::Keeper(keeper) => {
                 let keeper = Arc::clone(keeper);
                 let asked = Arc::clone(&keeper);
@@ -93,20 +95,28 @@ pub(super) fn environment(named: &[String]) -> Vec<(OsString, OsString)> {
     named.filter_map(|name| Some((name.into(), std::env::var_os(name)?))).collect()
 }
 
-/// A pipe that holds the PIN, and nothing after it.
-pub(super) fn pin_pipe(pin: &SecretString) -> io::Result<OwnedFd> {
+/// A pipe that holds the PIN and the token that it is for, and nothing after it.
+pub(super) fn pin_pipe(pin: &SecretString, token: &TokenConfig) -> io::Result<OwnedFd> {
     let (reader, mut writer) = io::pipe()?;
-    // At most 255 bytes: a pipe takes them without a reader.
-    writer.write_all(pin.expose_secret().as_bytes())?;
+    let mut said = FromKeeper { pin: pin.expose_secret().to_owned(), token: token.clone() };
+    let mut text = Zeroizing::new(Vec::with_capacity(PIPE_LEN));
+    let written = serde_json::to_writer(&mut *text, &said);
+    said.pin.zeroize();
+    written?;
+    if text.len() > PIPE_LEN {
+        return Err(io::Error::other("the token's configuration is too long"));
+    }
+    // A pipe takes so much without a reader.
+    writer.write_all(&text)?;
     Ok(reader.into())
 }
 
-fn spawn(socket: OwnedFd, pin: Option<&SecretString>, named: &[String]) -> io::Result<Child> {
-    let stdout = pin.map_or_else(|| Ok(Stdio::null()), |pin| pin_pipe(pin).map(Stdio::from))?;
+fn spawn(socket: OwnedFd, pin: Option<&SecretString>, token: &TokenConfig) -> io::Result<Child> {
+    let stdout = pin.map_or_else(|| Ok(Stdio::null()), |pin| pin_pipe(pin, token).map(Stdio::from))?;
     Command::new(OURSELVES)
         .arg(SUBCOMMAND)
         .env_clear()
-        .envs(environment(named))
+        .envs(environment(&token.profile.worker.environment))
         .stdin(Stdio::from(socket))
         .stdout(stdout)
         // A group of its own: Ctrl-C at the agent's terminal is the agent's to deal with.

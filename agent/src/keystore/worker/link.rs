@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use super::config::{OPEN_DEADLINE, QUEUE_LEN};
 use super::frames::{Inbox, append, read};
 use super::launch::{Launcher, Process};
-use super::wire::{Answer, Answered, Asked, Call, Greeting, Hello, Purpose, Ready};
+use super::wire::{Answer, Answered, Asked, Call, Greeting, Hello, Purpose, Ready, now_ns};
 use crate::keystore::pkcs11::TokenConfig;
 use crate::keystore::{KeystoreError, Operation, ProbeReport};
 
@@ -25,6 +25,8 @@ use crate::keystore::{KeystoreError, Operation, ProbeReport};
 const CALLS_TOGETHER: usize = 32;
 /// How long a worker that has done its work may take to end.
 const LAST_CALL: Duration = Duration::from_secs(5);
+/// Longest error that is believed, in bytes of its frame.
+const ERROR_LEN_MAX: usize = 2048;
 
 /// A worker whose token serves. Dropping it closes the socket; the worker then finishes its call and ends.
 pub(super) struct Link {
@@ -33,6 +35,8 @@ pub(super) struct Link {
     next_id: AtomicU64,
     ready: Ready,
     closed: CancellationToken,
+    /// The worker is to be replaced, whatever it answers.
+    condemned: CancellationToken,
 }
 
 type Frame = Zeroizing<Vec<u8>>;
@@ -108,7 +112,7 @@ impl Link {
         let (calls, queue) = mpsc::unbounded_channel();
         tokio::spawn(send(writer, queue));
         tokio::spawn(hear(reader, inbox, Arc::clone(&waiting), closed.clone()));
-        Self { calls, waiting, next_id: AtomicU64::new(0), ready, closed }
+        Self { calls, waiting, next_id: AtomicU64::new(0), ready, closed, condemned: CancellationToken::new() }
     }
 
     pub(super) const fn ready(&self) -> &Ready {
@@ -122,6 +126,24 @@ impl Link {
 
     pub(super) fn is_closed(&self) -> bool {
         self.closed.is_cancelled()
+    }
+
+    /// Has the worker replaced, and waits until it is gone.
+    pub(super) async fn condemn(&self) {
+        self.condemned.cancel();
+        if tokio::time::timeout(LAST_CALL, self.closed.cancelled()).await.is_err() {
+            tracing::error!("a worker that was to be ended is still there");
+        }
+    }
+
+    /// As [`Self::condemn`], without waiting.
+    pub(super) fn condemned_now(&self) {
+        self.condemned.cancel();
+    }
+
+    /// Resolves when the worker is to be replaced.
+    pub(super) async fn condemned(&self) {
+        self.condemned.cancelled().await;
     }
 
     /// Calls without an answer.
@@ -143,7 +165,7 @@ impl Link {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mut frame = Zeroizing::new(Vec::new());
         // A worker that has gone needs to be told nothing, and its answer is awaited by nobody.
-        if append(&Asked { id, patience_us: u64::MAX, call }, &mut frame).is_ok() {
+        if append(&Asked { id, until_ns: u64::MAX, call: &call }, &mut frame).is_ok() {
             let _gone = self.calls.send(frame);
         }
     }
@@ -152,13 +174,13 @@ impl Link {
     ///
     /// # Errors
     /// `Busy` if too many calls wait, `DeadlinePassed`, `Device` if the worker ends, else the call's own.
-    pub(super) async fn call(&self, patience: Duration, call: Call) -> Result<Answer, KeystoreError> {
+    pub(super) async fn call(&self, patience: Duration, call: &Call) -> Result<Answer, KeystoreError> {
         let operation = Operation::Wait;
         let gone = || KeystoreError::Device { operation, code: "the worker has ended".into() };
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let patience_us = u64::try_from(patience.as_micros()).unwrap_or(u64::MAX);
+        let until_ns = now_ns().saturating_add(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX));
         let mut frame = Zeroizing::new(Vec::new());
-        append(&Asked { id, patience_us, call }, &mut frame)
+        append(&Asked { id, until_ns, call }, &mut frame)
             .map_err(|error| KeystoreError::Refused { operation, code: error.to_string() })?;
         let (reply, answer) = oneshot::channel();
         {
@@ -185,6 +207,10 @@ impl Link {
             }
         }
     }
+}
+
+fn too_long() -> KeystoreError {
+    KeystoreError::Device { operation: Operation::Wait, code: "an error of unreasonable length".into() }
 }
 
 type Greeted = (OwnedReadHalf, OwnedWriteHalf, Inbox, Greeting);
@@ -226,7 +252,11 @@ async fn greet(socket: StdUnixStream, hello: &Hello) -> io::Result<Greeted> {
     let mut inbox = Inbox::new();
     loop {
         if let Some(frame) = inbox.next().map_err(io::Error::other)? {
-            let greeting = read(frame).map_err(io::Error::other)?;
+            let long = frame.len() > ERROR_LEN_MAX;
+            let greeting = match read(frame).map_err(io::Error::other)? {
+                Greeting::Failed(_) if long => Greeting::Failed(too_long()),
+                greeting => greeting,
+            };
             return Ok((reader, writer, inbox, greeting));
         }
         match reader.read(inbox.space()).await? {
@@ -263,6 +293,10 @@ async fn hear(mut reader: OwnedReadHalf, mut inbox: Inbox, waiting: Arc<Waiting>
             let Answered { id, result } = match inbox.next() {
                 Ok(None) => break,
                 Ok(Some(frame)) => match read(frame) {
+                    // Errors go into logs and records: a module's words are not to fill them.
+                    Ok(Answered { id, result: Err(_) }) if frame.len() > ERROR_LEN_MAX => {
+                        Answered { id, result: Err(too_long()) }
+                    }
                     Ok(answered) => answered,
                     Err(error) => return end(&waiting, &closed, &error.to_string()),
                 },

@@ -16,11 +16,12 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::frames::{Inbox, Malformed, append, read};
+use super::launch::PIPE_LEN;
 use super::sandbox::Sandbox;
-use super::wire::{Answer, Answered, Asked, Call, Greeting, Hello, PinFrom, Purpose, Ready};
+use super::wire::{Answer, Answered, Asked, Call, FromKeeper, Greeting, Hello, PinFrom, Purpose, Ready, now_ns};
 use crate::keystore::pkcs11::Pkcs11Keystore;
 use crate::keystore::{Keystore, KeystoreError, Operation, Seed, StoreKeys};
-use crate::pin::{PIN_LEN_MAX, PinError};
+use crate::pin::PinError;
 use crate::recovery::RecoveryIdentity;
 
 /// How long the worker looks out for the next call before it sleeps: to be woken on a processor that sleeps too takes as
@@ -51,7 +52,7 @@ fn work() -> io::Result<()> {
     // Opened before the sandbox closes.
     let memory = File::open("/proc/self/statm").ok();
     let mut inbox = Inbox::new();
-    let hello: Hello = loop {
+    let mut hello: Hello = loop {
         if let Some(frame) = inbox.next().map_err(io::Error::other)? {
             let text: Vec<u8> = read(frame).map_err(io::Error::other)?;
             break serde_json::from_slice(&text).map_err(|_| io::Error::other("a malformed greeting"))?;
@@ -60,7 +61,7 @@ fn work() -> io::Result<()> {
             return Ok(());
         }
     };
-    let (greeting, keystore) = match pin(&hello.pin) {
+    let (greeting, keystore) = match pin(&mut hello) {
         Ok(pin) => {
             let sandbox = Sandbox::enter(&hello.token);
             end_with(agent.try_clone()?);
@@ -85,18 +86,21 @@ fn work() -> io::Result<()> {
     keystore.map_or(Ok(()), |keystore| serve(&agent, &mut inbox, &keystore, memory.as_ref()))
 }
 
-fn pin(from: &PinFrom) -> Result<SecretString, PinError> {
-    match from {
+fn pin(hello: &mut Hello) -> Result<SecretString, PinError> {
+    match &hello.pin {
         PinFrom::Source(source) => source.read(),
         PinFrom::Pipe => {
             // The pipe stands where standard output was: nothing was ever printed there.
             let failed = |source| PinError::Prompt { source };
             let pipe = io::stdout().as_fd().try_clone_to_owned().map_err(failed)?;
-            let mut text = Zeroizing::new(String::with_capacity(PIN_LEN_MAX + 1));
-            File::from(pipe).take(PIN_LEN_MAX as u64).read_to_string(&mut text).map_err(failed)?;
+            let mut text = Zeroizing::new(Vec::with_capacity(PIPE_LEN));
+            File::from(pipe).take(PIPE_LEN as u64).read_to_end(&mut text).map_err(failed)?;
+            let FromKeeper { pin, token } = serde_json::from_slice(&text)
+                .map_err(|_| failed(io::Error::other("what the keeper wrote is malformed")))?;
+            hello.token = token;
             let nowhere = File::options().write(true).open("/dev/null").map_err(failed)?;
             rustix::stdio::dup2_stdout(nowhere).map_err(|error| failed(error.into()))?;
-            Ok(SecretString::from(text.as_str()))
+            Ok(SecretString::from(pin))
         }
     }
 }
@@ -113,6 +117,11 @@ fn open(hello: &Hello, pin: &SecretString, sandbox: Sandbox) -> Result<(Ready, P
         }
     }
     let keystore = Pkcs11Keystore::open(&hello.token, pin)?;
+    if hello.token.profile.workers > 1 {
+        // Workers that log in again each for itself would present a PIN that was changed as often as there are workers.
+        // This one ends instead, and a fresh one presents it, alone.
+        keystore.forget_pin()?;
+    }
     let canary = Sha256::digest(&*keystore.canary()?).into();
     let ready = Ready {
         token: keystore.token().clone(),
@@ -141,12 +150,11 @@ fn end_with(agent: UnixStream) {
 fn serve(mut agent: &UnixStream, inbox: &mut Inbox, keystore: &dyn Keystore, memory: Option<&File>) -> io::Result<()> {
     let mut answers = Zeroizing::new(Vec::with_capacity(64 * 1024));
     loop {
-        let arrived = Instant::now();
         let mut held = 0;
         while let Some(frame) = inbox.next().map_err(io::Error::other)? {
-            let Asked { id, patience_us, call } = read(frame).map_err(io::Error::other)?;
-            let result = if arrived.elapsed() > Duration::from_micros(patience_us) {
-                // Nobody waits for it any more.
+            let Asked { id, until_ns, call }: Asked<Call> = read(frame).map_err(io::Error::other)?;
+            let result = if now_ns() > until_ns || (changes_keys(&call) && is_gone(agent)) {
+                // Nobody waits for it any more, and others may have acted on that.
                 Err(KeystoreError::DeadlinePassed { operation: Operation::Wait })
             } else {
                 answer(keystore, call, memory)
@@ -163,6 +171,17 @@ fn serve(mut agent: &UnixStream, inbox: &mut Inbox, keystore: &dyn Keystore, mem
             return Ok(());
         }
     }
+}
+
+/// Whether a call makes or destroys keys.
+fn changes_keys(call: &Call) -> bool {
+    matches!(call, Call::CreateVaultKey { .. } | Call::DestroyVaultKey { .. } | Call::DiscardVaultKey { .. })
+}
+
+/// Whether the agent has closed its end: a killed one leaves calls behind that its successor knows nothing of.
+fn is_gone(agent: &UnixStream) -> bool {
+    let mut watched = [PollFd::new(agent, PollFlags::RDHUP)];
+    !matches!(poll(&mut watched, Some(&Timespec::default())), Ok(0))
 }
 
 /// Empties the buffer and leaves nothing behind in it.

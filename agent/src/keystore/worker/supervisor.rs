@@ -90,6 +90,9 @@ fn install(shared: &Shared, index: usize, link: &Arc<Link>, process: &Process) {
 
 fn set_down(shared: &Shared, index: usize, error: KeystoreError) {
     let Some(slot) = shared.slots.get(index) else { return };
+    if error.class() == ErrorClass::Pin {
+        shared.renounce_pin();
+    }
     slot.set_link(None);
     slot.change(|condition| {
         let since = condition.down.take().map_or_else(Instant::now, |down| down.since);
@@ -159,6 +162,12 @@ async fn watch(shared: &Shared, index: usize, link: &Link) -> Verdict {
                     code: "the worker ended by itself".into(),
                 });
             }
+            () = link.condemned() => {
+                return Verdict::Failed(KeystoreError::Device {
+                    operation: Operation::Wait,
+                    code: "the worker lost its login or did not answer in time".into(),
+                });
+            }
             () = slot.trouble.notified() => true,
             () = tokio::time::sleep(LOOK_EVERY) => false,
         };
@@ -169,7 +178,7 @@ async fn watch(shared: &Shared, index: usize, link: &Link) -> Verdict {
             continue;
         }
         checked = Instant::now();
-        match link.call(call_deadline(&shared.config), Call::Health).await {
+        match link.call(call_deadline(&shared.config), &Call::Health).await {
             Ok(Answer::Healthy { resident_kib }) => {
                 slot.change(|condition| condition.resident_kib = resident_kib);
                 if memory_limit_kib(&shared.config).is_some_and(|limit| resident_kib > limit) {
@@ -229,7 +238,12 @@ async fn fresh(shared: &Shared) -> Result<(Link, Process), KeystoreError> {
     if shared.pin_refused.load(Ordering::Relaxed) {
         return Err(KeystoreError::Pin { operation, code: "at an earlier attempt".into() });
     }
-    let (link, process) = Link::open(&shared.launcher, &shared.config, Purpose::Serve).await?;
+    let opened = Link::open(&shared.launcher, &shared.config, Purpose::Serve).await;
+    if opened.as_ref().is_err_and(|error| error.class() == ErrorClass::Pin) {
+        // Before anybody else may start a worker.
+        shared.renounce_pin();
+    }
+    let (link, process) = opened?;
     let (found, expected) = (link.ready(), &shared.token);
     let error = if found.token != expected.token || found.identity != expected.identity {
         KeystoreError::OtherToken { operation, expected: expected.token.clone(), found: found.token.clone() }

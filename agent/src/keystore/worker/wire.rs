@@ -1,5 +1,6 @@
 //! What agent and worker say to each other. Everything is plain data; what is secret is wiped on both sides.
 
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use strongroom_proto::ids::{AccountId, OrgId, VaultId};
 use strongroom_proto::words::{Algorithm, Scheme};
@@ -80,12 +81,29 @@ pub(super) struct Ready {
     pub(super) sandbox: Sandbox,
 }
 
-/// A call and how long its caller still waits, in µs.
+/// A call and until when its caller waits, in ns of this machine's monotonic clock ([`now_ns`]).
 #[derive(Serialize, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct Asked<C> {
     pub(super) id: u64,
-    pub(super) patience_us: u64,
-    pub(super) call: Call,
+    pub(super) until_ns: u64,
+    pub(super) call: C,
+}
+
+/// The monotonic clock, in ns. It is the same for all processes of a machine. Asked of the kernel: the standard library's
+/// instants do not leave their process.
+pub(super) fn now_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    let [seconds, nanoseconds] = [now.tv_sec, now.tv_nsec].map(|part| u64::try_from(part).unwrap_or(0));
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
+}
+
+/// What comes through the pipe at a worker's standard output from whoever keeps the PIN. Which module is loaded with the PIN
+/// in memory is the keeper's word, not the agent's.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FromKeeper {
+    pub(super) pin: String,
+    pub(super) token: TokenConfig,
 }
 
 /// What a worker can be asked: the methods of [`crate::keystore::Keystore`].

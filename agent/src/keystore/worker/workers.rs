@@ -409,22 +409,27 @@ impl Workers {
     /// # Errors
     /// The token's.
     pub async fn probe(&self) -> Result<ProbeReport, KeystoreError> {
-        match self.ask_within(OPEN_DEADLINE, Call::Probe).await? {
+        match self.ask_within(OPEN_DEADLINE, &Call::Probe).await? {
             Answer::Probed(report) => Ok(report),
             _ => Err(unexpected(Operation::Probe)),
         }
     }
 
     async fn ask(&self, call: Call) -> Result<Answer, KeystoreError> {
-        self.ask_within(call_deadline(&self.0.config), call).await
+        let deadline = call_deadline(&self.0.config);
+        match self.ask_within(deadline, &call).await {
+            // That worker is being replaced. Nothing was done, and another one may still be logged in.
+            Err(error) if error.class() == ErrorClass::Login => self.ask_within(deadline, &call).await,
+            other => other,
+        }
     }
 
     /// As [`Self::ask`], for what takes a busy disk or a slow token longer.
     async fn ask_for_key(&self, call: Call) -> Result<Answer, KeystoreError> {
-        self.ask_within(key_deadline(&self.0.config), call).await
+        self.ask_within(key_deadline(&self.0.config), &call).await
     }
 
-    pub(super) async fn ask_within(&self, deadline: Duration, call: Call) -> Result<Answer, KeystoreError> {
+    pub(super) async fn ask_within(&self, deadline: Duration, call: &Call) -> Result<Answer, KeystoreError> {
         let (slot, link) = self.least_busy()?;
         let result = link.call(deadline, call).await;
         if result.as_ref().is_err_and(|error| error.class() == ErrorClass::Pin) {
@@ -434,6 +439,19 @@ impl Workers {
             && matches!(error.class(), ErrorClass::Device | ErrorClass::Hung | ErrorClass::Pin | ErrorClass::Deadline)
         {
             slot.trouble.notify_one();
+        }
+        match (&result, call) {
+            // It would serve nobody until it has logged in, and it no longer can.
+            (Err(KeystoreError::Login { .. }), _) => {
+                slot.set_link(None);
+                link.condemned_now();
+            }
+            // Made or destroyed after all, the key would surprise whoever goes on from here.
+            (
+                Err(KeystoreError::DeadlinePassed { .. }),
+                Call::CreateVaultKey { .. } | Call::DestroyVaultKey { .. } | Call::DiscardVaultKey { .. },
+            ) => link.condemn().await,
+            _ => {}
         }
         result
     }

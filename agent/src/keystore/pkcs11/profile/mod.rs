@@ -162,6 +162,8 @@ pub struct Deadlines {
 pub struct WorkerLimits {
     /// Whether the module needs the network (a connector, a network HSM).
     pub network: bool,
+    /// Whether the module needs local sockets (a resource manager, a bus). With the network they are open anyway.
+    pub local_sockets: bool,
     /// Memory in MiB at which a worker is replaced by a fresh one; absent if never.
     #[serde(default)]
     pub memory_limit_mib: Option<u32>,
