@@ -35,6 +35,8 @@ pub struct Setup {
     pub module: Option<PathBuf>,
     /// The token's profile, if not the one of its kind.
     pub profile: Option<&'static str>,
+    /// How many workers, if not as many as the profile says.
+    pub workers: Option<u8>,
     /// The token's PIN, if not [`PIN`].
     pub pin: Option<&'static str>,
     /// Further environment of the agent.
@@ -128,6 +130,9 @@ impl Organisation {
             },
         );
         let _ = writeln!(text, "profile = \"{profile}\"");
+        if let Some(workers) = setup.workers {
+            let _ = writeln!(text, "workers = {workers}");
+        }
         if let Some(storage) = &token.storage {
             let _ = writeln!(text, "storage = \"{}\"", storage.display());
         }

@@ -418,9 +418,20 @@ impl Workers {
     async fn ask(&self, call: Call) -> Result<Answer, KeystoreError> {
         let deadline = call_deadline(&self.0.config);
         match self.ask_within(deadline, &call).await {
-            // That worker is being replaced. Nothing was done, and another one may still be logged in.
-            Err(error) if error.class() == ErrorClass::Login => self.ask_within(deadline, &call).await,
+            // That worker is being replaced. Nothing was done: another one may still be logged in, or the fresh one soon is.
+            Err(error) if error.class() == ErrorClass::Login => {
+                self.until_one_serves(deadline / 4).await;
+                self.ask_within(deadline, &call).await
+            }
             other => other,
+        }
+    }
+
+    /// Waits until a worker serves or it is clear that none will.
+    async fn until_one_serves(&self, patience: Duration) {
+        let begun = Instant::now();
+        while self.least_busy().is_err() && begun.elapsed() < patience && self.state() != TokenState::PinRefused {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
