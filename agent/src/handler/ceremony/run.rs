@@ -135,7 +135,8 @@ async fn check_before(
 fn may_begin(agent: &Agent, caller: &Caller, view: &State, ceremony: &Ceremony) -> bool {
     use strongroom_proto::words::CeremonyStatus as S;
     let now = agent.now();
-    let operation = crate::access::Operation::CeremonyRun { party: ceremony.has_party(caller.identity()) };
+    let party = ceremony.has_party(caller.identity());
+    let operation = crate::access::Operation::CeremonyRun { party, gives: ceremony.gives_seeds() };
     caller.may_in(view, ceremony.vault, operation, now).is_ok()
         && matches!(ceremony.status(now), S::Confirmed | S::Running)
         && command::check_copies(view, ceremony.kind, ceremony.vault).is_ok()
