@@ -66,9 +66,13 @@ fn situations() -> Vec<(&'static str, Facts)> {
         ("viewer, key removed", Facts { key_active: false, ..facts(&[], viewer()) }),
         ("eligible", facts(&[], vec![grant(VaultRole::Eligible)])),
         ("manager", facts(&[], vec![grant(VaultRole::Manager)])),
+        ("manager, vault frozen", Facts { vault: frozen, ..facts(&[], vec![grant(VaultRole::Manager)]) }),
+        ("manager, login too weak", Facts { vault: strict, ..facts(&[], vec![grant(VaultRole::Manager)]) }),
         ("manager and viewer", facts(&[], vec![grant(VaultRole::Manager), grant(VaultRole::Viewer)])),
         ("vault auditor", facts(&[], vec![grant(VaultRole::Auditor)])),
         ("admin", facts(&[OrgRole::Admin], vec![])),
+        ("admin, vault frozen", Facts { vault: frozen, ..facts(&[OrgRole::Admin], vec![]) }),
+        ("admin, login too weak", Facts { vault: strict, ..facts(&[OrgRole::Admin], vec![]) }),
         ("admin and viewer", facts(&[OrgRole::Admin], viewer())),
         ("admin, revoked", Facts { status: IdentityStatus::Revoked, ..facts(&[OrgRole::Admin], vec![]) }),
         ("org auditor", facts(&[OrgRole::Auditor], vec![])),
@@ -114,12 +118,17 @@ fn operations() -> Vec<(&'static str, Operation, &'static [&'static str])> {
         ("revoke", O::IdentityRevoke { own: false }, &["identity.revoke"]),
         ("revoke oneself", O::IdentityRevoke { own: true }, &["identity.revoke"]),
         ("see ceremonies", O::CeremonySee, &["ceremony.list", "ceremony.show"]),
-        ("propose a ceremony", O::CeremonyPropose, &["ceremony.propose"]),
-        ("confirm a ceremony", O::CeremonyConfirm { own: false }, &["ceremony.confirm"]),
-        ("confirm one's own ceremony", O::CeremonyConfirm { own: true }, &["ceremony.confirm"]),
+        ("propose a ceremony", O::CeremonyPropose { gives: false }, &["ceremony.propose"]),
+        ("propose a hand-over", O::CeremonyPropose { gives: true }, &["ceremony.propose"]),
+        ("confirm a ceremony", O::CeremonyConfirm { own: false, gives: false }, &["ceremony.confirm"]),
+        ("confirm one's own ceremony", O::CeremonyConfirm { own: true, gives: false }, &["ceremony.confirm"]),
+        ("confirm a hand-over", O::CeremonyConfirm { own: false, gives: true }, &["ceremony.confirm"]),
+        ("confirm one's own hand-over", O::CeremonyConfirm { own: true, gives: true }, &["ceremony.confirm"]),
         ("cancel a ceremony", O::CeremonyCancel, &["ceremony.cancel"]),
-        ("run a ceremony as one of the two", O::CeremonyRun { party: true }, &["ceremony.run"]),
-        ("run a ceremony of others", O::CeremonyRun { party: false }, &["ceremony.run"]),
+        ("run a ceremony as one of the two", O::CeremonyRun { party: true, gives: false }, &["ceremony.run"]),
+        ("run a ceremony of others", O::CeremonyRun { party: false, gives: false }, &["ceremony.run"]),
+        ("run a hand-over as one of the two", O::CeremonyRun { party: true, gives: true }, &["ceremony.run"]),
+        ("run a hand-over of others", O::CeremonyRun { party: false, gives: true }, &["ceremony.run"]),
         ("see all sessions", O::SessionSeeAll, &["session.list"]),
         ("end a session", O::SessionEnd { own: false }, &["session.end"]),
         ("end one's own session", O::SessionEnd { own: true }, &["session.end"]),
@@ -197,6 +206,25 @@ fn no_situation_without_a_viewer_grant_takes_a_code() {
         let viewer = facts.grants.iter().any(|grant| grant.role == VaultRole::Viewer && grant.in_force(now()));
         if !viewer {
             assert!(decide(&facts, Operation::CodeRelease(account(1)), now()).is_err(), "{situation}");
+        }
+    }
+}
+
+#[test]
+fn no_seeds_leave_a_frozen_vault_or_after_a_login_that_is_too_weak() {
+    let gives = |operation: &Operation| {
+        matches!(
+            operation,
+            Operation::CeremonyPropose { gives: true }
+                | Operation::CeremonyConfirm { gives: true, .. }
+                | Operation::CeremonyRun { gives: true, .. }
+        )
+    };
+    for (name, operation, _) in operations().into_iter().filter(|(_, operation, _)| gives(operation)) {
+        for (situation, facts) in situations() {
+            if facts.vault.is_some_and(|vault| vault.frozen || vault.min_assurance > facts.assurance) {
+                assert!(decide(&facts, operation, now()).is_err(), "{name}: {situation}");
+            }
         }
     }
 }

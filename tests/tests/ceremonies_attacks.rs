@@ -7,14 +7,16 @@ use strongroom_proto::error::ErrorKind;
 use strongroom_proto::ids::CeremonyId;
 use strongroom_proto::login::{LOGIN_NAMESPACE, STEP_UP_NAMESPACE, step_up_text};
 use strongroom_proto::method::agent::Status;
-use strongroom_proto::method::ceremony::{Cancel, Confirm, Run, Show};
+use strongroom_proto::method::ceremony::{Cancel, Confirm, Propose, Run, Show};
 use strongroom_proto::method::grant::{End, List as Grants};
 use strongroom_proto::method::identity::{KeyAdd, KeyRemove, Revoke};
 use strongroom_proto::method::session::{Challenge, StepUp};
-use strongroom_proto::words::{CeremonyKind, CeremonyStatus, OrgRole, Scheme, VaultRole};
-use strongroom_tests::ceremony::{TwoPeople, confirm, proposal, propose};
-use strongroom_tests::organisation::{give, slug};
+use strongroom_proto::method::vault::{Freeze, Thaw};
+use strongroom_proto::words::{Algorithm, CeremonyKind, CeremonyStatus, OrgRole, OtpKind, Scheme, VaultRole};
+use strongroom_tests::ceremony::{RecoveryPair, TwoPeople, confirm, proposal, propose};
+use strongroom_tests::organisation::{give, import, row, slug};
 use strongroom_tests::people::Person;
+use strongroom_tests::seeds::RFC_SHA1;
 use strongroom_tests::trail::read_log;
 
 /// What a forger puts into the text and around it. The default is the truth.
@@ -187,4 +189,91 @@ async fn a_ceremony_dies_with_the_right_of_either_of_its_people() {
     let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
     people.admin.call(&KeyRemove { identity: slug("manager"), fingerprint }).await.unwrap();
     assert_eq!(kind_of(people.admin.call(&run(third)).await), Some(ErrorKind::Denied));
+}
+
+#[tokio::test]
+async fn a_right_that_is_given_back_does_not_bring_an_old_ceremony_back() {
+    let mut people = TwoPeople::found(&[("acme", Scheme::Derived)]).await;
+    let deputy = people.organisation.enrol(&mut people.admin, "deputy", &[OrgRole::Admin]).await;
+    let old = people.agree(proposal("acme", CeremonyKind::RotateKey)).await;
+    let list = Grants { vault: Some(slug("acme")), identity: None };
+    let grants = people.admin.call(&list).await.unwrap().items;
+    let grant = grants.iter().find(|grant| grant.role == VaultRole::Manager).unwrap().grant;
+    people.admin.call(&End { grant, reason: None }).await.unwrap();
+
+    let new = propose(&people.organisation.admin, proposal("acme", CeremonyKind::RotateKey)).await.unwrap().ceremony;
+    assert_eq!(status(&people.organisation.admin, old).await, CeremonyStatus::Cancelled);
+    confirm(&deputy, new).await.unwrap();
+    give(&mut people.admin, "acme", "manager", VaultRole::Manager).await;
+    let run = |ceremony| Run { ceremony, recovery_key: None };
+    assert_eq!(kind_of(people.admin.call(&run(old)).await), Some(ErrorKind::Conflict));
+    people.finish(new).await;
+    assert_eq!(kind_of(people.admin.call(&run(old)).await), Some(ErrorKind::Conflict));
+    let mut manager = people.manager.connect().await;
+    let buried = read_log(&mut manager, Some("acme")).await;
+    let buried = buried.iter().find(|entry| entry.record.event == "ceremony.cancel").unwrap();
+    assert_eq!(buried.record.detail["ceremony"], old.to_string());
+    assert_eq!(buried.record.detail["dead"], 1);
+}
+
+#[tokio::test]
+async fn a_hand_over_stands_still_while_its_vault_is_frozen() {
+    let people = TwoPeople::found(&[("acme", Scheme::Derived)]).await;
+    let mut manager = people.manager.connect().await;
+    let seed = row("a0", OtpKind::Hotp, Algorithm::Sha1, 6, RFC_SHA1);
+    import(&mut manager, "acme", vec![seed]).await;
+    let recipient = RecoveryPair::new().recipient();
+    let wanted = || Propose { recipient: Some(recipient.clone()), ..proposal("acme", CeremonyKind::HandOver) };
+    let freeze = || Freeze { vault: slug("acme"), reason: "a test".to_owned() };
+    let thaw = || Thaw { vault: slug("acme"), reason: "a test".to_owned() };
+    let mut admin = people.organisation.admin.connect().await;
+
+    admin.call(&freeze()).await.unwrap();
+    assert_eq!(login_kind(propose(&people.organisation.admin, wanted()).await), Some(ErrorKind::Frozen));
+    admin.call(&thaw()).await.unwrap();
+    let id = propose(&people.organisation.admin, wanted()).await.unwrap().ceremony;
+    admin.call(&freeze()).await.unwrap();
+    assert_eq!(login_kind(confirm(&people.manager, id).await), Some(ErrorKind::Frozen));
+    admin.call(&thaw()).await.unwrap();
+    confirm(&people.manager, id).await.unwrap();
+    admin.call(&freeze()).await.unwrap();
+    let run = Run { ceremony: id, recovery_key: Some(people.recovery.secret().into()) };
+    assert_eq!(kind_of(admin.call(&run).await), Some(ErrorKind::Frozen));
+    admin.call(&thaw()).await.unwrap();
+    assert!(people.finish(id).await.file.is_some());
+}
+
+#[tokio::test]
+async fn a_destruction_that_died_before_it_destroyed_anything_can_be_cancelled_by_an_admin() {
+    let mut people = TwoPeople::found(&[("acme", Scheme::Derived)]).await;
+    let mut manager = people.manager.connect().await;
+    import(&mut manager, "acme", vec![row("a0", OtpKind::Hotp, Algorithm::Sha1, 6, RFC_SHA1)]).await;
+    let ceremony = people.agree(proposal("acme", CeremonyKind::Destroy)).await;
+    // It begins, and the token is away before anything is signed or destroyed.
+    let (tokens, away) = (people.organisation.tokens(), people.organisation.tokens().with_extension("away"));
+    std::fs::rename(&tokens, &away).unwrap();
+    let run = Run { ceremony, recovery_key: None };
+    assert_eq!(kind_of(people.admin.call(&run).await), Some(ErrorKind::HsmUnavailable));
+    std::fs::rename(&away, &tokens).unwrap();
+    people.organisation.running().stop();
+    people.organisation.start();
+
+    let mut admin = people.organisation.admin.connect().await;
+    let cancel = Cancel { ceremony, reason: None };
+    assert_eq!(kind_of(admin.call(&cancel).await), Some(ErrorKind::Conflict), "it is alive: run it again");
+    let grants = admin.call(&Grants { vault: Some(slug("acme")), identity: None }).await.unwrap().items;
+    let grant = grants.iter().find(|grant| grant.role == VaultRole::Manager).unwrap().grant;
+    admin.call(&End { grant, reason: None }).await.unwrap();
+    let deputy = people.organisation.enrol(&mut admin, "deputy", &[]).await;
+    give(&mut admin, "acme", "deputy", VaultRole::Manager).await;
+    assert_eq!(
+        login_kind(propose(&deputy, proposal("acme", CeremonyKind::RotateKey)).await),
+        Some(ErrorKind::Conflict)
+    );
+    assert_eq!(kind_of(deputy.connect().await.call(&cancel).await), Some(ErrorKind::Denied), "not an admin");
+    admin.call(&cancel).await.unwrap();
+    assert_eq!(status(&people.organisation.admin, ceremony).await, CeremonyStatus::Cancelled);
+    assert_eq!(people.tech.call(&["code", "acme/a0"]).status.code().map(|code| code != 0), Some(true), "still frozen");
+    admin.call(&Thaw { vault: slug("acme"), reason: "a test".to_owned() }).await.unwrap();
+    people.tech.succeed(&["code", "acme/a0"]);
 }

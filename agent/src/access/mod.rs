@@ -106,11 +106,16 @@ pub enum Operation {
     /// See the ceremonies of a vault.
     CeremonySee,
     /// Propose a ceremony.
-    CeremonyPropose,
+    CeremonyPropose {
+        /// One that gives seeds out.
+        gives: bool,
+    },
     /// Confirm a ceremony.
     CeremonyConfirm {
         /// One that they proposed.
         own: bool,
+        /// One that gives seeds out.
+        gives: bool,
     },
     /// Take a ceremony back.
     CeremonyCancel,
@@ -118,6 +123,8 @@ pub enum Operation {
     CeremonyRun {
         /// As one of its two people.
         party: bool,
+        /// One that gives seeds out.
+        gives: bool,
     },
     /// See everybody's sessions.
     SessionSeeAll,
@@ -270,14 +277,15 @@ pub fn decide(facts: &Facts, operation: Operation, now: Timestamp) -> Result<Ter
                 held.giving(role, admin)
             }
         }
-        Operation::CeremonyPropose | Operation::CeremonyCancel => held.conducting(admin),
-        Operation::CeremonyConfirm { own } => match held.conducting(admin) {
+        Operation::CeremonyCancel => held.conducting(admin),
+        Operation::CeremonyPropose { gives } => held.conducting(admin).and_then(|terms| held.giving_out(gives, terms)),
+        Operation::CeremonyConfirm { own, gives } => match held.conducting(admin) {
             Ok(_) if own => Err(Denial::OwnHand),
-            decision => decision,
+            decision => decision.and_then(|terms| held.giving_out(gives, terms)),
         },
-        Operation::CeremonyRun { party } => match held.conducting(admin) {
+        Operation::CeremonyRun { party, gives } => match held.conducting(admin) {
             Ok(_) if !party => Err(Denial::NoRight),
-            decision => decision,
+            decision => decision.and_then(|terms| held.giving_out(gives, terms)),
         },
         Operation::CeremonySee => held
             .with(VaultRole::Manager)
@@ -369,14 +377,19 @@ impl Held<'_> {
                 Denial::Hidden
             });
         };
+        self.giving_out(true, grant.terms())
+    }
+
+    /// What gives a code or seeds out heeds the vault's own rules.
+    fn giving_out(&self, gives: bool, terms: Terms) -> Result<Terms, Denial> {
         let Some(vault) = self.facts.vault else { return Err(Denial::Hidden) };
-        if vault.frozen {
+        if gives && vault.frozen {
             return Err(Denial::Frozen);
         }
-        if self.facts.assurance < vault.min_assurance {
+        if gives && self.facts.assurance < vault.min_assurance {
             return Err(Denial::NeedsAssurance(vault.min_assurance));
         }
-        Ok(grant.terms())
+        Ok(terms)
     }
 
     /// Admins give every role; managers those that take or ask for codes.

@@ -41,8 +41,8 @@ pub struct Ceremony {
     pub digest: String,
     /// How far it is; time has its own say ([`Ceremony::status`]).
     pub state: CeremonyStatus,
-    /// `rotate-key`: the number of the new key, noted before it is made, so that an agent killed in between knows whose
-    /// key it finds in the token.
+    /// `rotate-key`: the number of the new key, noted before the token is asked for it. Each attempt has a number of its own,
+    /// never given again: an attempt that comes late makes a key that nothing uses, and nothing else.
     pub new_key: Option<u32>,
     /// `rotate-key`: nothing is sealed under the old keys any more; they may be gone from the token already.
     pub retiring: bool,
@@ -87,6 +87,12 @@ impl Ceremony {
             CeremonyStatus::Proposed | CeremonyStatus::Confirmed if now >= self.expires_at => CeremonyStatus::Expired,
             state => state,
         }
+    }
+
+    /// True if seeds leave the agent.
+    #[must_use]
+    pub fn gives_seeds(&self) -> bool {
+        self.kind == CeremonyKind::HandOver
     }
 
     /// True if somebody is one of its two people.

@@ -84,7 +84,7 @@ pub fn alive(state: &State, ceremony: &Ceremony, now: Timestamp) -> Result<(), F
 fn may_conduct(state: &State, party: &Party, vault: VaultId, now: Timestamp) -> bool {
     let facts = facts(state, party.identity, &party.key, Assurance::SoftwareKey, vault);
     // A destroyed vault needs no more people: what is left of its ceremony is to be finished.
-    decide(&facts, Operation::CeremonyPropose, now.max(state.latest)).is_ok()
+    decide(&facts, Operation::CeremonyPropose { gives: false }, now.max(state.latest)).is_ok()
 }
 
 /// Who could confirm a ceremony that `proposer` proposes.
@@ -104,6 +104,14 @@ fn under_way(state: &State, vault: VaultId, now: Timestamp) -> Option<&Ceremony>
     use CeremonyStatus as S;
     state.ceremonies_of(vault).find(|ceremony| {
         matches!(ceremony.status(now), S::Proposed | S::Confirmed | S::Running) && alive(state, ceremony, now).is_ok()
+    })
+}
+
+/// The ceremonies of a vault that wait or have begun, and that one of their people no longer stands behind.
+fn dead(state: &State, vault: VaultId, now: Timestamp) -> impl Iterator<Item = &Ceremony> {
+    use CeremonyStatus as S;
+    state.ceremonies_of(vault).filter(move |ceremony| {
+        matches!(ceremony.status(now), S::Proposed | S::Confirmed | S::Running) && alive(state, ceremony, now).is_err()
     })
 }
 
@@ -164,11 +172,12 @@ pub fn begin(tx: &mut Tx<'_>, caller: &Caller, id: CeremonyId) -> Result<(Ceremo
     let draft = draft(tx, caller, EVENT, &ceremony);
     let party = ceremony.has_party(caller.identity());
     let terms = caller
-        .may_in(&tx.state, vault, Operation::CeremonyRun { party }, now)
+        .may_in(&tx.state, vault, Operation::CeremonyRun { party, gives: ceremony.gives_seeds() }, now)
         .map_err(|denial| caller.refused(&tx.state, denial, Some(vault), draft.clone()))?;
     let refused = |failure| refuse(&ceremony, draft.clone(), failure);
     check_ready(&ceremony, now).map_err(refused)?;
     alive(&tx.state, &ceremony, now).map_err(refused)?;
+    check_newest(&tx.state, &ceremony).map_err(refused)?;
     let begins = ceremony.state == CeremonyStatus::Confirmed;
     if ceremony.kind != CeremonyKind::Destroy {
         check_copies(&tx.state, ceremony.kind, vault).map_err(refused)?;
@@ -177,9 +186,6 @@ pub fn begin(tx: &mut Tx<'_>, caller: &Caller, id: CeremonyId) -> Result<(Ceremo
     // A hand-over is one step: it is done or it has not begun.
     if begins && ceremony.kind != CeremonyKind::HandOver {
         running.state = CeremonyStatus::Running;
-        if ceremony.kind == CeremonyKind::RotateKey {
-            running.new_key = tx.state.newest_vault_key(vault).map(|row| row.key.number + 1);
-        }
         tx.put(running.clone())?;
     }
     if begins && ceremony.kind == CeremonyKind::Destroy {
@@ -205,6 +211,18 @@ fn check_ready(ceremony: &Ceremony, now: Timestamp) -> Result<(), Failure> {
     }
 }
 
+/// Refuses a rotation whose key is in use and is not the newest of the vault: seeds may be sealed under the newer one, which
+/// is not its to destroy.
+fn check_newest(state: &State, ceremony: &Ceremony) -> Result<(), Failure> {
+    let own = ceremony.new_key.filter(|number| state.vault_keys.contains_key(&(ceremony.vault, *number)));
+    let newest = state.newest_vault_key(ceremony.vault).map(|row| row.key.number);
+    if own.is_some() && own != newest {
+        let message = "The vault has a newer key than this ceremony's: propose it anew.";
+        return Err(Failure::new(ErrorKind::Conflict, message));
+    }
+    Ok(())
+}
+
 /// A running ceremony, found again for its next step.
 fn step(tx: &Tx<'_>, caller: &Caller, event: &'static str, ceremony: &Ceremony) -> Result<(Ceremony, Draft), Refusal> {
     let current = find(tx, caller, event, ceremony.id)?;
@@ -212,9 +230,11 @@ fn step(tx: &Tx<'_>, caller: &Caller, event: &'static str, ceremony: &Ceremony) 
     let refused = |failure| refuse(&current, draft.clone(), failure);
     check_ready(&current, tx.now).map_err(refused)?;
     alive(&tx.state, &current, tx.now).map_err(refused)?;
-    let party = Operation::CeremonyRun { party: current.has_party(caller.identity()) };
+    check_newest(&tx.state, &current).map_err(refused)?;
+    let party = current.has_party(caller.identity());
+    let operation = Operation::CeremonyRun { party, gives: current.gives_seeds() };
     let terms = caller
-        .may_in(&tx.state, current.vault, party, tx.now)
+        .may_in(&tx.state, current.vault, operation, tx.now)
         .map_err(|denial| caller.refused(&tx.state, denial, Some(current.vault), draft.clone()))?;
     let mut draft = draft;
     draft.grant = terms.grant;

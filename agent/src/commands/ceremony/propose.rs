@@ -2,14 +2,15 @@
 
 use jiff::SignedDuration;
 use strongroom_proto::error::{ErrorKind, Failure};
-use strongroom_proto::ids::{CeremonyId, Slug};
+use strongroom_proto::ids::{CeremonyId, Slug, VaultId};
 use strongroom_proto::method::Receipt;
 use strongroom_proto::method::ceremony::LIFE_S;
-use strongroom_proto::words::{CeremonyKind, CeremonyStatus, Scheme};
+use strongroom_proto::words::{CeremonyKind, CeremonyStatus, OrgRole, Scheme};
 
 use super::super::{Caller, find_vault};
-use super::{Signed, alive, check_copies, draft, find, refuse, under_way};
+use super::{Signed, alive, check_copies, dead, draft, find, refuse, under_way};
 use crate::access::Operation;
+use crate::keystore::VaultKey;
 use crate::recovery::ClientRecipient;
 use crate::state::LogId;
 use crate::state::ceremony::{Ceremony, CeremonyNames, Party};
@@ -48,13 +49,14 @@ pub fn propose(
     let log = LogId::Vault(vault.id);
     let asked = caller.draft(&tx.state, EVENT).detail("ceremony_kind", proposal.kind.as_str());
     let terms = caller
-        .may_in(&tx.state, vault.id, Operation::CeremonyPropose, now)
+        .may_in(&tx.state, vault.id, Operation::CeremonyPropose { gives: proposal.kind == CeremonyKind::HandOver }, now)
         .map_err(|denial| caller.refused(&tx.state, denial, Some(vault.id), asked))?;
     if let Some(other) = under_way(&tx.state, vault.id, now) {
         let message = format!("The ceremony {} of this vault is under way: finish or cancel it first.", other.id);
         return Err(Failure::new(ErrorKind::Conflict, message).into());
     }
     check_copies(&tx.state, proposal.kind, vault.id)?;
+    bury(tx, caller, vault.id, proposal.kind)?;
     let own_scheme = tx.state.policies.get(&vault.id).map(|policy| policy.scheme);
     let mut ceremony = Ceremony {
         id: CeremonyId::random(),
@@ -93,6 +95,27 @@ pub fn propose(
     Ok((ceremony, receipt))
 }
 
+/// Cancels what is dead in a vault: a right that is given back must not bring an old ceremony back beside a new one.
+fn bury(tx: &mut Tx<'_>, caller: &Caller, vault: VaultId, proposed: CeremonyKind) -> Result<(), Refusal> {
+    let dead: Vec<Ceremony> = dead(&tx.state, vault, tx.now).cloned().collect();
+    let destroys =
+        |ceremony: &&Ceremony| ceremony.kind == CeremonyKind::Destroy && ceremony.state == CeremonyStatus::Running;
+    if let Some(begun) = dead.iter().find(destroys).filter(|_| proposed != CeremonyKind::Destroy) {
+        let message = format!(
+            "The destruction {} of this vault has begun, and its people lost the right to it: propose to destroy the \
+             vault anew, or have an admin cancel it.",
+            begun.id
+        );
+        return Err(Failure::new(ErrorKind::Conflict, message).into());
+    }
+    for ceremony in dead {
+        let draft = draft(tx, caller, "ceremony.cancel", &ceremony).detail("dead", 1);
+        tx.put(Ceremony { state: CeremonyStatus::Cancelled, ..ceremony })?;
+        tx.append(LogId::Vault(vault), draft)?;
+    }
+    Ok(())
+}
+
 /// Confirms a ceremony of somebody else.
 ///
 /// # Errors
@@ -111,7 +134,7 @@ pub fn confirm(
     let draft = draft(tx, caller, EVENT, &ceremony);
     let own = ceremony.proposer.identity == caller.identity();
     let terms = caller
-        .may_in(&tx.state, vault, Operation::CeremonyConfirm { own }, now)
+        .may_in(&tx.state, vault, Operation::CeremonyConfirm { own, gives: ceremony.gives_seeds() }, now)
         .map_err(|denial| caller.refused(&tx.state, denial, Some(vault), draft.clone()))?;
     let refused = |kind, message: &str| Err(refuse(&ceremony, draft.clone(), Failure::new(kind, message)));
     match ceremony.status(now) {
@@ -131,7 +154,8 @@ pub fn confirm(
     Ok(((), receipt))
 }
 
-/// Takes back a ceremony that has not begun.
+/// Takes back a ceremony that has not begun; or, as an admin, a destruction that is dead and has destroyed nothing, which
+/// leaves its vault frozen. `held` are keys of its vault that the token was just seen to hold.
 ///
 /// # Errors
 /// The refusal; `conflict` once it has begun or is over.
@@ -140,6 +164,7 @@ pub fn cancel(
     caller: &Caller,
     id: CeremonyId,
     reason: Option<&str>,
+    held: &[VaultKey],
 ) -> Result<((), Receipt), Refusal> {
     const EVENT: &str = "ceremony.cancel";
     let ceremony = find(tx, caller, EVENT, id)?;
@@ -150,6 +175,18 @@ pub fn cancel(
         .map_err(|denial| caller.refused(&tx.state, denial, Some(vault), draft.clone()))?;
     match ceremony.status(now) {
         CeremonyStatus::Proposed | CeremonyStatus::Confirmed | CeremonyStatus::Expired => {}
+        CeremonyStatus::Running
+            if ceremony.kind == CeremonyKind::Destroy && alive(&tx.state, &ceremony, now).is_err() =>
+        {
+            if !caller.holds(&tx.state, OrgRole::Admin) {
+                let message = "This destruction has begun: only an admin may cancel it now.";
+                return Err(refuse(&ceremony, draft, Failure::new(ErrorKind::Denied, message)));
+            }
+            if !tx.state.vault_keys_of(vault).all(|row| held.contains(&row.key)) {
+                let message = "A key of the vault may be destroyed already: propose to destroy the vault anew.";
+                return Err(refuse(&ceremony, draft, Failure::new(ErrorKind::Conflict, message)));
+            }
+        }
         CeremonyStatus::Running => {
             let message = "This ceremony has begun and has to be finished: run it again.";
             return Err(refuse(&ceremony, draft, Failure::new(ErrorKind::Conflict, message)));

@@ -22,10 +22,38 @@ pub fn left<'a>(state: &'a State, ceremony: &Ceremony) -> impl Iterator<Item = &
         .filter(move |row| Some(row.sealed.key_number) != new_key)
 }
 
-/// The keys that the ceremony replaces.
+/// The keys that the ceremony replaces: only older ones.
 pub fn old_keys<'a>(state: &'a State, ceremony: &Ceremony) -> impl Iterator<Item = &'a VaultKeyRow> {
     let new_key = ceremony.new_key;
-    state.vault_keys_of(ceremony.vault).filter(move |row| Some(row.key.number) != new_key)
+    state.vault_keys_of(ceremony.vault).filter(move |row| Some(row.key.number) < new_key)
+}
+
+/// Numbers of attempts that gave no key. No key of the store bears one and none ever will, so whatever the token holds
+/// under them is unused, whenever it is destroyed.
+pub fn unused_numbers(state: &State, ceremony: &Ceremony) -> Vec<u32> {
+    let used: Vec<u32> = state.vault_keys_of(ceremony.vault).map(|row| row.key.number).collect();
+    let (Some(oldest), Some(new_key)) = (used.iter().min(), ceremony.new_key) else { return Vec::new() };
+    (*oldest..new_key).filter(|number| !used.contains(number)).collect()
+}
+
+/// Notes the number of the next attempt to make the new key: one that was never noted before.
+///
+/// # Errors
+/// The refusal of a dead ceremony; `conflict` if the new key is in use already.
+pub fn next_number(tx: &mut Tx<'_>, caller: &Caller, ceremony: &Ceremony) -> Result<(Ceremony, Receipt), Refusal> {
+    let (current, draft) = step(tx, caller, "ceremony.run", ceremony)?;
+    let vault = current.vault;
+    if current.new_key.is_some_and(|number| tx.state.vault_keys.contains_key(&(vault, number))) {
+        return Err(Failure::new(ErrorKind::Conflict, "The new key is in use already: run it again.").into());
+    }
+    let used = tx.state.vault_keys_of(vault).map(|row| row.key.number);
+    let noted = tx.state.ceremonies_of(vault).filter_map(|ceremony| ceremony.new_key);
+    let number = used.chain(noted).max().unwrap_or(0).checked_add(1);
+    let number = number.ok_or_else(|| Failure::new(ErrorKind::Internal, "The vault has no more key numbers."))?;
+    let current = Ceremony { new_key: Some(number), ..current };
+    tx.put(current.clone())?;
+    let receipt = tx.append(LogId::Vault(vault), draft.detail("resumed", 1).detail("key_number", number))?;
+    Ok((current, receipt))
 }
 
 /// Takes the new key into use: from here on imports seal under it.

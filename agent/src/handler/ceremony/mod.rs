@@ -10,15 +10,16 @@ use strongroom_proto::method::Changed;
 use strongroom_proto::method::ceremony::{
     Cancel, Confirm, Item, List, ListResult, Propose, Proposed, RECIPIENT_LEN_MAX, Show, Shown,
 };
-use strongroom_proto::words::CeremonyKind;
+use strongroom_proto::words::{CeremonyKind, CeremonyStatus};
 
 pub(super) use self::run::run;
 use super::step_up::signed;
 use super::{Agent, Answer, Connection};
 use crate::access::{Denial, Operation};
-use crate::commands::ceremony::may_confirm;
 use crate::commands::ceremony::propose::{self as command, Proposal};
+use crate::commands::ceremony::{alive, may_confirm};
 use crate::commands::{Caller, REASON_LEN_MAX, TICKET_LEN_MAX, check_some_text, check_text};
+use crate::keystore::{KeystoreError, VaultKey};
 use crate::recovery::ClientRecipient;
 use crate::state::State;
 use crate::state::ceremony::Ceremony;
@@ -169,7 +170,40 @@ pub(super) async fn cancel(
 ) -> Result<Answer<Changed>, Failure> {
     let caller = connection.caller(agent)?;
     check_text("reason", params.reason.as_deref().unwrap_or_default(), REASON_LEN_MAX)?;
-    let durable =
-        agent.store.submit(move |tx| command::cancel(tx, &caller, params.ceremony, params.reason.as_deref())).await?;
+    // A run in another call may be destroying right now.
+    let _alone = agent
+        .ceremony
+        .try_lock()
+        .map_err(|_| Failure::new(ErrorKind::Conflict, "A ceremony is at work just now; try again."))?;
+    let held = held_keys(agent, &caller, params.ceremony).await?;
+    let durable = agent
+        .store
+        .submit(move |tx| command::cancel(tx, &caller, params.ceremony, params.reason.as_deref(), &held))
+        .await?;
     Ok(Changed { receipt: durable.into_parts().1 }.into())
+}
+
+/// The keys of a vault whose destruction began and is dead, as far as the token still holds them; of others nothing is asked.
+async fn held_keys(
+    agent: &Agent,
+    caller: &Caller,
+    id: strongroom_proto::ids::CeremonyId,
+) -> Result<Vec<VaultKey>, Failure> {
+    let (view, now) = (agent.store.view(), agent.now());
+    let stuck = |ceremony: &&Ceremony| {
+        ceremony.kind == CeremonyKind::Destroy
+            && ceremony.state == CeremonyStatus::Running
+            && caller.may_in(&view, ceremony.vault, Operation::CeremonyCancel, now).is_ok()
+            && alive(&view, ceremony, now).is_err()
+    };
+    let Some(ceremony) = view.ceremonies.get(&id).filter(stuck) else { return Ok(Vec::new()) };
+    let mut held = Vec::new();
+    for row in view.vault_keys_of(ceremony.vault) {
+        match agent.workers.check_vault_key(row.key.clone()).await {
+            Ok(()) => held.push(row.key.clone()),
+            Err(KeystoreError::KeyMissing { .. } | KeystoreError::KeyMismatch { .. }) => {}
+            Err(error) => agent.token(async { Err(error) }).await?,
+        }
+    }
+    Ok(held)
 }

@@ -10,6 +10,9 @@ use crate::keystore::batch::BATCH_MAX;
 use crate::keystore::{KeystoreError, VaultKey};
 use crate::state::rows::SealedSeedRow;
 
+/// Numbers that one call tries.
+const ATTEMPTS: u32 = 3;
+
 pub(super) async fn rotate(work: &mut Work<'_>) -> Result<Ran, Failure> {
     let to = new_key(work).await?;
     loop {
@@ -40,27 +43,40 @@ fn progress(work: &Work<'_>, status: CeremonyStatus) -> Ran {
     Ran { status, done: accounts.saturating_sub(left), accounts, certificate: None, file: None, receipt }
 }
 
-/// The new key: the one that the store knows, else one that is made now.
+/// The new key: the one that the store knows, else one that is made now. Each attempt has a number of its own, noted before
+/// the token is asked: an earlier attempt may still be under way in another worker, whatever became of its caller, and must
+/// neither meet this one's key nor destroy it.
 async fn new_key(work: &mut Work<'_>) -> Result<VaultKey, Failure> {
     let (vault, view) = (work.ceremony.vault, work.agent.store.view());
-    let lost = || Failure::new(ErrorKind::Internal, "This ceremony does not say which key is new.");
-    let (number, scheme) = work.ceremony.new_key.zip(work.ceremony.scheme).ok_or_else(lost)?;
-    if let Some(row) = view.vault_keys.get(&(vault, number)) {
+    if let Some(row) = work.ceremony.new_key.and_then(|number| view.vault_keys.get(&(vault, number))) {
         return Ok(row.key.clone());
     }
-    let workers = &work.agent.workers;
-    let key = match workers.create_vault_key(vault, number, scheme).await {
-        // An agent that was killed right here left it. The number was noted before the key was made, and no row of the store
-        // names it: nothing is sealed under it.
-        Err(KeystoreError::Exists { .. }) => {
-            work.agent.token(workers.discard_vault_key(vault, number)).await?;
-            work.agent.token(workers.create_vault_key(vault, number, scheme)).await?
-        }
-        other => work.agent.token(async { other }).await?,
-    };
-    let made = key.clone();
-    work.commit(move |tx, caller, ceremony| command::key_made(tx, caller, ceremony, &made)).await?;
-    Ok(key)
+    let lost = || Failure::new(ErrorKind::Internal, "This ceremony does not say which key is new.");
+    let scheme = work.ceremony.scheme.ok_or_else(lost)?;
+    for _ in 0..ATTEMPTS {
+        work.ceremony = work.commit(command::next_number).await?;
+        let number = work.ceremony.new_key.ok_or_else(lost)?;
+        // Before the new key is made: what earlier attempts left may fill the token's budget.
+        discard_unused(work).await?;
+        let made = match work.agent.workers.create_vault_key(vault, number, scheme).await {
+            // From another life of this store, before it was restored.
+            Err(KeystoreError::Exists { .. }) => continue,
+            other => work.agent.token(async { other }).await?,
+        };
+        let key = made.clone();
+        work.commit(move |tx, caller, ceremony| command::key_made(tx, caller, ceremony, &made)).await?;
+        return Ok(key);
+    }
+    Err(Failure::new(ErrorKind::Conflict, "The token holds keys under the next numbers already: run it again."))
+}
+
+/// Discards what attempts left that gave no key: their numbers are no key's, and never will be.
+async fn discard_unused(work: &Work<'_>) -> Result<(), Failure> {
+    let numbers = command::unused_numbers(&work.agent.store.view(), &work.ceremony);
+    for number in numbers {
+        work.agent.token(work.agent.workers.discard_vault_key(work.ceremony.vault, number)).await?;
+    }
+    Ok(())
 }
 
 async fn reseal(work: &mut Work<'_>, batch: Vec<SealedSeedRow>, to: &VaultKey) -> Result<(), Failure> {
@@ -96,7 +112,9 @@ async fn destroy_old(work: &Work<'_>) -> Result<(), Failure> {
     drop(work.agent.keys_in_use.write().await);
     let view = work.agent.store.view();
     let keys: Vec<VaultKey> = command::old_keys(&view, &work.ceremony).map(|row| row.key.clone()).collect();
-    destroy_keys(work, keys).await
+    destroy_keys(work, keys).await?;
+    // An attempt that came late left its key after the new one was made.
+    discard_unused(work).await
 }
 
 /// Destroys vault keys; one that is gone already is what was wanted.

@@ -16,6 +16,7 @@ use crate::commands::Caller;
 use crate::commands::ceremony as command;
 use crate::keystore::batch::{BATCH_MAX, StoredSeed};
 use crate::recovery::RecoveryIdentity;
+use crate::session::flights::Flight;
 use crate::state::State;
 use crate::state::ceremony::Ceremony;
 use crate::store::tx::{Refusal, Tx};
@@ -33,6 +34,8 @@ pub(super) struct Work<'a> {
     /// Where the newest step was recorded.
     pub(super) receipt: Receipt,
     pub(super) begun: Instant,
+    /// Set before the commit after which a file is given out.
+    pub(super) flight: Option<Flight>,
 }
 
 pub(in crate::handler) async fn run(
@@ -55,14 +58,14 @@ pub(in crate::handler) async fn run(
     let by = caller.clone();
     let (ceremony, receipt) =
         agent.store.submit(move |tx| command::begin(tx, &by, params.ceremony)).await?.into_parts();
-    let mut work = Work { agent, caller, ceremony, recovery, receipt, begun: Instant::now() };
+    let mut work = Work { agent, caller, ceremony, recovery, receipt, begun: Instant::now(), flight: None };
     let ran = match work.ceremony.kind {
         CeremonyKind::RotateKey => rotate::rotate(&mut work).await,
         CeremonyKind::Destroy => destroy::destroy(&mut work).await,
         CeremonyKind::HandOver => hand_over::hand_over(&mut work).await,
     };
     match ran {
-        Ok(ran) => Ok(ran.into()),
+        Ok(ran) => Ok(Answer { result: ran, held: work.flight.take().map(|flight| Box::new(flight) as _), end: false }),
         Err(failure) => {
             work.record(&failure).await;
             Err(failure)
@@ -132,7 +135,8 @@ async fn check_before(
 fn may_begin(agent: &Agent, caller: &Caller, view: &State, ceremony: &Ceremony) -> bool {
     use strongroom_proto::words::CeremonyStatus as S;
     let now = agent.now();
-    let operation = crate::access::Operation::CeremonyRun { party: ceremony.has_party(caller.identity()) };
+    let party = ceremony.has_party(caller.identity());
+    let operation = crate::access::Operation::CeremonyRun { party, gives: ceremony.gives_seeds() };
     caller.may_in(view, ceremony.vault, operation, now).is_ok()
         && matches!(ceremony.status(now), S::Confirmed | S::Running)
         && command::check_copies(view, ceremony.kind, ceremony.vault).is_ok()

@@ -3,7 +3,7 @@
 
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::Attribute;
+use cryptoki::object::{Attribute, ObjectHandle};
 use cryptoki::session::Session;
 use secrecy::SecretString;
 use strongroom_proto::ids::VaultId;
@@ -17,6 +17,9 @@ use super::template::Life;
 use super::{TokenConfig, keys, resident, template};
 use crate::keystore::os;
 use crate::keystore::{KeystoreError, Operation, VaultKey};
+
+/// From this length on, in bytes, a `CKA_ID` is drawn for each key and tells it from all others.
+const OWN_ID_LEN: usize = 16;
 
 /// Makes the store key and the agent identity on a token that has no identity yet.
 pub(super) fn provision(config: &TokenConfig, pin: &SecretString) -> Result<(), KeystoreError> {
@@ -52,9 +55,9 @@ fn check_own_keys(connection: &mut Connection, operation: Operation) -> Result<(
 fn generate_own_keys(connection: &Connection, session: &Session, operation: Operation) -> Result<(), KeystoreError> {
     let traits = connection.traits();
     if connection.find(STORE_KEYS, operation)?.is_empty() {
-        let id = connection.free_id(STORE_KEYS, operation)?;
+        let id = own_id(connection, STORE_KEYS, operation)?;
         let template = template::hmac_key(traits, Life::Token, STORE_KEYS, id);
-        generate(session, &Mechanism::GenericSecretKeyGen, &template, operation)?;
+        generate(session, &Mechanism::GenericSecretKeyGen, &template, STORE_KEYS, operation)?;
     }
     let id = connection.free_id(IDENTITY, operation)?;
     session
@@ -96,24 +99,31 @@ pub(super) fn create_vault_key(
     // A token whose files are gone still makes keys: only one that can use its own may.
     keys::canary(connection, operation)?;
     if config.profile.keys.provisioned {
-        claim_spare(connection, &label, operation)?;
-        return prove(connection, config, canary, vault, number, scheme);
+        let claimed = claim_spare(connection, &label, operation)?;
+        let proved = prove(connection, config, canary, vault, number, scheme);
+        if matches!(proved, Err(KeystoreError::NotHardened { .. })) {
+            discard(connection, claimed, &label, operation);
+        }
+        return proved;
     }
     check_objects(connection, config, 1, operation)?;
-    let id = connection.free_id(&label, operation)?;
+    let id = own_id(connection, &label, operation)?;
     let (traits, life) = (connection.traits(), Life::Token);
     let (mechanism, template) = match scheme {
         Scheme::Resident => (Mechanism::AesKeyGen, template::resident_vault_key(traits, life, &label, id)),
         Scheme::Derived => (Mechanism::GenericSecretKeyGen, template::hmac_key(traits, life, &label, id)),
     };
     let session = connection.management_session(operation)?;
-    let made = generate(&session, &mechanism, &template, operation);
+    let made = generate(&session, &mechanism, &template, &label, operation);
     close(session);
-    made?;
+    let made = made?;
+    // The token is asked: what is remembered under this label is not what was just made.
+    connection.forget(&label);
     let proved = prove(connection, config, canary, vault, number, scheme);
     if proved.is_err() {
-        // Nothing was sealed under it, and a second attempt must find its label free.
-        discard(connection, &label, operation);
+        // Nothing was sealed under it. What else bears the label was made by somebody else, and may be in use: this call may
+        // come so late that its caller gave up long ago.
+        discard(connection, made, &label, operation);
     }
     proved
 }
@@ -133,8 +143,6 @@ fn prove(
     // Read back by a look-up of its own: what counts is what the token will find tomorrow.
     let handle = connection.key(&label, operation)?;
     if scheme == Scheme::Resident && resident::gives_up_seeds(connection, handle, operation)? {
-        let object = connection.object(handle, operation)?;
-        destroy(connection, object, &label, operation)?;
         return Err(KeystoreError::NotHardened { operation, label });
     }
     let kcv = keys::kcv(connection, handle, scheme, operation)?;
@@ -145,19 +153,16 @@ fn prove(
     Ok(key)
 }
 
-/// Destroys what bears a label that was free before, as far as the token lets it.
-fn discard(connection: &mut Connection, label: &str, operation: Operation) {
-    let found = connection.find(label, operation).unwrap_or_default();
-    for object in found {
-        if let Err(error) = destroy(connection, object, label, operation) {
-            tracing::warn!(cause = %error, label, "a key that nothing uses was left in the token");
-        }
+/// Destroys the one object that this call made, as far as the token lets it.
+fn discard(connection: &mut Connection, made: ObjectHandle, label: &str, operation: Operation) {
+    if let Err(error) = destroy(connection, made, label, operation) {
+        tracing::warn!(cause = %error, label, "a key that nothing uses was left in the token");
     }
     connection.forget(label);
 }
 
 /// Gives a spare key the label of a vault key: on a token that makes no keys, an operator made it for this.
-fn claim_spare(connection: &mut Connection, label: &str, operation: Operation) -> Result<(), KeystoreError> {
+fn claim_spare(connection: &mut Connection, label: &str, operation: Operation) -> Result<ObjectHandle, KeystoreError> {
     // Made since the last enumeration, perhaps.
     connection.enumerate(operation)?;
     let (spare, key) =
@@ -167,7 +172,7 @@ fn claim_spare(connection: &mut Connection, label: &str, operation: Operation) -
     let claimed = session.update_attributes(object, &[Attribute::Label(label.into())]).at(operation);
     close(session);
     connection.forget(&spare);
-    claimed
+    claimed.map(|()| object)
 }
 
 /// Refuses to make so many more objects if that would touch the reserve. Everything in the token counts, not only what is
@@ -189,9 +194,29 @@ fn check_objects(
 /// Destroys a vault key whose key-check value was just verified.
 pub(super) fn destroy_vault_key(connection: &mut Connection, key: &VaultKey) -> Result<(), KeystoreError> {
     let operation = Operation::DestroyVaultKey;
-    let handle = keys::verified_anew(connection, key, operation)?;
+    let handle = match keys::verified_anew(connection, key, operation) {
+        Err(missing @ KeystoreError::KeyMissing { .. }) => {
+            // The caller takes this for destroyed, and certifies it.
+            check_absent(connection, &key.label, operation)?;
+            return Err(missing);
+        }
+        verified => verified?,
+    };
     let object = connection.object(handle, operation)?;
     destroy(connection, object, &key.label, operation)
+}
+
+/// Believes that nothing bears a label only of a token whose searches find the store key, before and after.
+fn check_absent(connection: &Connection, label: &str, operation: Operation) -> Result<(), KeystoreError> {
+    let broken = |code: &str| Err(KeystoreError::Device { operation, code: code.into() });
+    let finds = || connection.find(STORE_KEYS, operation).map(|found| !found.is_empty());
+    if !finds()? {
+        return broken("its keys are gone");
+    }
+    if !connection.find(label, operation)?.is_empty() {
+        return broken("a key was not found and then was");
+    }
+    if finds()? { Ok(()) } else { broken("its keys are gone") }
 }
 
 /// Destroys everything under the label of a vault key that was never used.
@@ -208,12 +233,13 @@ pub(super) fn discard_vault_key(
     for object in &found {
         destroy(connection, *object, &label, operation)?;
     }
+    check_absent(connection, &label, operation)?;
     Ok(!found.is_empty())
 }
 
 fn destroy(
     connection: &mut Connection,
-    object: cryptoki::object::ObjectHandle,
+    object: ObjectHandle,
     label: &str,
     operation: Operation,
 ) -> Result<(), KeystoreError> {
@@ -232,24 +258,43 @@ fn refuse_existing(connection: &Connection, label: &str, operation: Operation) -
     }
 }
 
-/// Generates a secret key. SoftHSM before 2.7 can fail with `GENERAL_ERROR` while another process searches: one more try,
-/// unless the first left something behind.
+/// The `CKA_ID` of a key that this call makes: random where there is room, so that its object is known from one that
+/// somebody else makes under the same label.
+fn own_id(connection: &Connection, label: &str, operation: Operation) -> Result<Vec<u8>, KeystoreError> {
+    let mut id = connection.free_id(label, operation)?;
+    if id.len() >= OWN_ID_LEN {
+        getrandom::fill(&mut id)
+            .map_err(|_| KeystoreError::System { operation, reason: "no random bytes for the id of a key".into() })?;
+    }
+    Ok(id)
+}
+
+/// Generates a secret key. SoftHSM before 2.7 can fail with `GENERAL_ERROR` while another process searches: one more try.
+/// What the first left is destroyed if it is certainly its own.
 fn generate(
     session: &Session,
     mechanism: &Mechanism<'_>,
     template: &[Attribute],
+    label: &str,
     operation: Operation,
-) -> Result<(), KeystoreError> {
+) -> Result<ObjectHandle, KeystoreError> {
     match session.generate_key(mechanism, template) {
         Err(Error::Pkcs11(RvError::GeneralError, _)) => {
-            let own = |attribute: &&Attribute| matches!(attribute, Attribute::Label(_) | Attribute::Class(_));
-            let search: Vec<Attribute> = template.iter().filter(own).cloned().collect();
+            let is_own = |attribute: &Attribute| matches!(attribute, Attribute::Id(id) if id.len() >= OWN_ID_LEN);
+            let can_tell = template.iter().any(is_own);
+            let sought = |attribute: &&Attribute| {
+                matches!(attribute, Attribute::Label(_) | Attribute::Class(_)) || is_own(attribute)
+            };
+            let search: Vec<Attribute> = template.iter().filter(sought).cloned().collect();
             for left in session.find_objects(&search).at(operation)? {
+                if !can_tell {
+                    return Err(KeystoreError::Exists { operation, label: label.into() });
+                }
                 session.destroy_object(left).at(operation)?;
             }
-            session.generate_key(mechanism, template).at(operation).map(drop)
+            session.generate_key(mechanism, template).at(operation)
         }
-        other => other.at(operation).map(drop),
+        other => other.at(operation),
     }
 }
 
