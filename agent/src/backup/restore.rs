@@ -13,7 +13,7 @@ use super::files::{Workplace, copy_new, make_private_dir, sha256_of, sync_dir, w
 use super::manifest::{LogLine, Manifest, TokenMaterial};
 use crate::audit::anchor::{Anchor, Anchors};
 use crate::config::Config;
-use crate::recovery::{RecoveryIdentity, open_store_keys_copy};
+use crate::recovery::{RecoveryIdentity, open_store_keys_copy, store_keys_signer};
 use crate::store::sealer::Sealer;
 use crate::store::sqlite::{Snapshot, put_restore_note};
 
@@ -85,6 +85,14 @@ pub fn restore(request: &Request<'_>) -> anyhow::Result<Restored> {
 
 /// Unpacks and checks a backup in a private working folder beside the store's place.
 pub(super) fn stage(request: &Request<'_>) -> anyhow::Result<Staged> {
+    if request.pin.is_none() && !request.config.exists() {
+        // A configuration names a module that is loaded and a command that is run: a stranger's must not be.
+        bail!(
+            "{} does not exist, and the configuration in a backup is only taken if --agent-key pins who signed it: \
+             say --agent-key (the agent's line in the clients' known_agents), or bring the configuration first",
+            request.config.display()
+        );
+    }
     let (archive_sha256, _) = sha256_of(request.archive).with_context(|| format!("{}", request.archive.display()))?;
     let (manifest, text) = archive::peek(request.archive, request.identity, request.pin)?;
     let (config, config_text) = if request.config.exists() {
@@ -118,6 +126,11 @@ fn check_store(work: &Path, manifest: &Manifest, identity: &RecoveryIdentity) ->
         bail!("the logs in the backup do not come to the roots that its manifest names");
     }
     let Some(copy) = store.store_keys_copy()? else { return Ok(false) };
+    // Keys that the manifest's signer did not vouch for check nothing.
+    match store_keys_signer(org, &copy.recipients, &copy.copy, &copy.signature) {
+        Some(signer) if signer.openssh() == manifest.agent_key => {}
+        _ => return Ok(false),
+    }
     let keys = open_store_keys_copy(identity, org, &copy.copy).context("the recovery copy of the store keys")?;
     let anchors = Anchors::read(&work.join(ANCHORS))?;
     let state = store.load(&Sealer::new(org, keys), &anchors)?;
