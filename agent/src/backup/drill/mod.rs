@@ -67,7 +67,8 @@ pub fn drill(
     sample: Sample,
     identity: &RecoveryIdentity,
 ) -> anyhow::Result<(Evidence, std::path::PathBuf)> {
-    let (_, archive) = backups_in(folder)?.pop().with_context(|| format!("{} holds no backup", folder.display()))?;
+    let (_, archive) =
+        backups_in(folder, Timestamp::now())?.pop().with_context(|| format!("{} holds no backup", folder.display()))?;
     crate::os::check_private_dir(&config.data_dir).map_err(|flaw| anyhow::anyhow!(flaw))?;
     let work = Workplace::new(config.data_dir.join("drill.work"))?;
     let (archive_sha256, _) = sha256_of(&archive)?;
