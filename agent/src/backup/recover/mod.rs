@@ -18,6 +18,7 @@ pub use self::plan::{Approval, NAMESPACE};
 use self::reseal::committed;
 pub(super) use self::reseal::mac as software_mac;
 use super::files::sync_dir;
+use super::pending;
 use super::restore::{Request, Staged, stage};
 use crate::audit::anchor::{Anchor, Anchors};
 use crate::commands::recovery::{self, Approved, Begin};
@@ -348,5 +349,6 @@ fn take_place(
     }
     fs::rename(path, &place)?;
     sync_dir(&config.data_dir)?;
+    pending::settle(config)?;
     Ok(())
 }
