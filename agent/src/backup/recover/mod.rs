@@ -88,7 +88,7 @@ pub fn plan(source: &Source<'_>, identity: &RecoveryIdentity) -> anyhow::Result<
     let staged = staged(source)?;
     let config = config_of(source, staged.as_ref())?;
     let keystore = new_token(config)?;
-    let look = look_at(config, staged.as_ref(), source.pin()?, identity)?;
+    let look = look_at(config, staged.as_ref(), &keystore, source.pin()?, identity)?;
     plan_of(&look, &keystore, Timestamp::from_second(Timestamp::now().as_second())?).map(|plan| plan.text())
 }
 
@@ -118,7 +118,7 @@ pub async fn recover(
     let staged = staged(source)?;
     let config = config_of(source, staged.as_ref())?.clone();
     let keystore = new_token(&config)?;
-    let look = look_at(&config, staged.as_ref(), pin, identity)?;
+    let look = look_at(&config, staged.as_ref(), &keystore, pin, identity)?;
     let now = Timestamp::now().max(look.state.latest);
     let text = plan_of(&look, &keystore, plan::planned_at(signed_plan, now)?)?.text();
     if text != signed_plan {
@@ -212,12 +212,23 @@ fn look(path: &Path, anchors: &Anchors, signers: &[&str], identity: &RecoveryIde
     Ok(state)
 }
 
-fn look_at(config: &Config, staged: Option<&Staged>, pin: &Pin, identity: &RecoveryIdentity) -> anyhow::Result<Look> {
+fn look_at(
+    config: &Config,
+    staged: Option<&Staged>,
+    keystore: &BlockingWorker,
+    pin: &Pin,
+    identity: &RecoveryIdentity,
+) -> anyhow::Result<Look> {
     let (path, anchors) = match staged {
         // The archive's own anchors were checked when it was staged.
         Some(staged) => (staged.store_copy(), Anchors::read(&staged.store_copy().with_extension("none"))?),
         None => (config.store_path(), Anchors::read(&config.anchor_path())?),
     };
+    let old_token = Snapshot::open(&path)?.meta()?.token;
+    // Before anything else is doubted: a recovery that is over has another agent key.
+    if *keystore.token().as_str() == old_token {
+        bail!("the configured token is the one that this store belongs to: there is nothing to recover");
+    }
     let state = look(&path, &anchors, &[pin.fingerprint()], identity)?;
     let own = AgentKey::from_openssh(&state.org.agent_key).map(|key| key.fingerprint()).unwrap_or_default();
     if own != pin.fingerprint() {
@@ -230,14 +241,11 @@ fn look_at(config: &Config, staged: Option<&Staged>, pin: &Pin, identity: &Recov
             (format!("store {} {}", head.frontier.size(), hex::encode(head.frontier.root())), state.latest)
         }
     };
-    Ok(Look { state, old_token: Snapshot::open(&path)?.meta()?.token, source, state_at, signer: own })
+    Ok(Look { state, old_token, source, state_at, signer: own })
 }
 
 fn plan_of<'a>(look: &'a Look, keystore: &'a BlockingWorker, planned_at: Timestamp) -> anyhow::Result<plan::Plan<'a>> {
     let Look { state, old_token, source, state_at, signer } = look;
-    if keystore.token().as_str() == old_token {
-        bail!("the configured token is the one that this store belongs to: there is nothing to recover");
-    }
     Ok(plan::Plan {
         planned_at,
         organisation: state.org.id,
