@@ -10,6 +10,8 @@ use jiff::Timestamp;
 use strongroom_proto::agent_key::AgentKey;
 use strongroom_proto::ids::{IdentityId, Instance, OrgId, Slug};
 use strongroom_proto::words::{IdentityKind, OrgRole};
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 
 use crate::audit::anchor::Anchors;
 use crate::audit::checkpointer::Checkpointer;
@@ -19,7 +21,7 @@ use crate::config::Config;
 use crate::handler::key_row;
 use crate::keystore::StoreKeys;
 use crate::keystore::worker::{Launcher, PinForWorkers, Workers};
-use crate::recovery::{Recipient, store_keys_copy};
+use crate::recovery::{Recipient, sign_store_keys_copy, store_keys_copy};
 use crate::state::LogId;
 use crate::state::rows::{IdentityNames, Org};
 use crate::store::sealer::Sealer;
@@ -95,7 +97,13 @@ pub async fn init(config: &Config, founding: &Founding) -> anyhow::Result<Founde
     if !recipients.is_empty() {
         let copy = store_keys_copy(id, &store_keys, &recipients).context("the store keys cannot be copied")?;
         let recipients = founding.recovery_recipients.clone();
-        keep_store_keys_copy(&unfinished, &StoreKeysCopy { recipients, copy })?;
+        let signature = {
+            let (signer, runtime, copy, recipients) =
+                (workers.clone(), Handle::current(), copy.clone(), recipients.clone());
+            let sign = move |digest: &[u8; 32]| runtime.block_on(signer.sign(*digest));
+            spawn_blocking(move || sign_store_keys_copy(id, &recipients, &copy, &agent_key, sign)).await??
+        };
+        keep_store_keys_copy(&unfinished, &StoreKeysCopy { recipients, copy, signature })?;
     }
     let store = Store::start(file, Sealer::new(id, store_keys), instance, clock, &anchors)?;
     let org = Org {

@@ -87,6 +87,8 @@ enum Command {
         command: Option<String>,
     },
     /// Put a backup onto an empty machine and token
+    ///
+    /// The configuration is taken from the backup if there is none here and --agent-key pins who signed it.
     Restore {
         /// The backup
         archive: PathBuf,
@@ -96,7 +98,9 @@ enum Command {
         trust: Trust,
     },
     /// Bring a store with recovery copies onto a new token when the old one is dead
-    #[command(group = ArgGroup::new("source").required(true), group = ArgGroup::new("step").required(true))]
+    ///
+    /// Needs --agent-key: the key of the agent that the store belonged to, as clients have pinned it.
+    #[command(group = ArgGroup::new("source").required(true))]
     Recover {
         /// The backup to recover from
         #[arg(group = "source")]
@@ -108,11 +112,12 @@ enum Command {
         key: RecoveryKey,
         #[command(flatten)]
         trust: Trust,
-        /// Write the plan that two people sign (ssh-keygen -Y sign -n strongroom-ceremony@v1), and do nothing else
-        #[arg(long, value_name = "FILE", group = "step")]
-        plan: Option<PathBuf>,
+        /// Write the plan that two people sign (ssh-keygen -Y sign -n strongroom-ceremony@v1), and do nothing else; with
+        /// --approval: the plan that they signed, at most 7 days old
+        #[arg(long, value_name = "FILE")]
+        plan: PathBuf,
         /// Somebody's signature over the plan; given twice, for two people
-        #[arg(long, value_name = "SLUG=FILE.sig", group = "step")]
+        #[arg(long, value_name = "SLUG=FILE.sig")]
         approval: Vec<String>,
     },
     /// Prove that the newest backup brings the codes back, and write signed evidence
@@ -159,7 +164,7 @@ struct RecoveryKey {
 /// What a backup is measured against.
 #[derive(Args)]
 struct Trust {
-    /// The agent key that must have signed: its fingerprint, its line or a file that holds either
+    /// The agent key that must have signed: its fingerprint, its line in known_agents or a file that holds either
     #[arg(long, value_name = "KEY")]
     agent_key: Option<String>,
     /// Go on although this machine's anchors vouch for records that the backup does not hold
@@ -249,7 +254,7 @@ async fn act(arguments: Arguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if let Command::Recover { archive, trust, plan, approval, .. } = &arguments.command {
-        let text = recovering(&arguments.config, archive.as_deref(), trust, plan.as_deref(), approval).await?;
+        let text = recovering(&arguments.config, archive.as_deref(), trust, plan, approval).await?;
         say(&mut std::io::stdout(), &text);
         return Ok(ExitCode::SUCCESS);
     }
@@ -365,7 +370,7 @@ async fn recovering(
     config: &Path,
     archive: Option<&Path>,
     trust: &Trust,
-    plan: Option<&Path>,
+    plan: &Path,
     approvals: &[String],
 ) -> anyhow::Result<String> {
     let mut signed = Vec::with_capacity(approvals.len());
@@ -374,32 +379,34 @@ async fn recovering(
         let signature = std::fs::read_to_string(file).with_context(|| format!("{file} cannot be read"))?;
         signed.push(recover::Approval { identity: Slug::new(slug)?, signature });
     }
-    let (pin, identity) = (trust.pin()?, read_recovery_key()?);
+    let pin = trust.pin()?.context(recover::PIN_NEEDED)?;
+    let identity = read_recovery_key()?;
     let in_place = if archive.is_none() { Some(config::Config::read(config)?) } else { None };
     let request = archive.map(|archive| Request {
         archive,
         config,
-        pin: pin.as_ref(),
+        pin: Some(&pin),
         identity: &identity,
         accept_lost_records: trust.accept_lost_records,
     });
     let source = match (&request, &in_place) {
         (Some(request), _) => recover::Source::Archive(request),
-        (None, Some(config)) => recover::Source::InPlace(config),
+        (None, Some(config)) => recover::Source::InPlace(config, &pin),
         (None, None) => anyhow::bail!("name a backup, or say --store"),
     };
-    if let Some(file) = plan {
+    if approvals.is_empty() {
         let text = recover::plan(&source, &identity)?;
-        std::fs::write(file, &text).with_context(|| format!("{} cannot be written", file.display()))?;
+        std::fs::write(plan, &text).with_context(|| format!("{} cannot be written", plan.display()))?;
         return Ok(format!(
             "{text}\nTwo admins or managers sign {} offline, each with a key of theirs that is enrolled:\n  \
              ssh-keygen -Y sign -n {} -f KEY {}\n",
-            file.display(),
+            plan.display(),
             recover::NAMESPACE,
-            file.display()
+            plan.display()
         ));
     }
-    let recovered = recover::recover(&source, &identity, &signed).await?;
+    let planned = std::fs::read_to_string(plan).with_context(|| format!("{} cannot be read", plan.display()))?;
+    let recovered = recover::recover(&source, &identity, &planned, &signed).await?;
     let mut text = format!("{} accounts are served by the new token.\n", recovered.accounts);
     for lost in &recovered.lost {
         text.push_str(&format!("LOST {lost}: enrol this account anew at its issuer\n"));

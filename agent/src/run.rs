@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::handler::Agent;
 use crate::identity::{AgentProof, Throttle};
 use crate::keystore::worker::{Launcher, PinForWorkers, TokenEvent, Workers};
-use crate::recovery::Recipient;
+use crate::recovery::{Recipient, sign_store_keys_copy, store_keys_signer};
 use crate::server::{BoundListener, serve};
 use crate::session::flights::Flights;
 use crate::session::registry::Registry;
@@ -69,27 +69,39 @@ pub async fn open(config: &Config, pin: PinForWorkers, instance: Instance, clock
     let restored = file.restore_note()?;
     let (known, org) = (anchors.clone(), meta.org);
     let store = spawn_blocking(move || Store::start(file, Sealer::new(org, keys), instance, clock, &known)).await??;
-    if let Err(error) = copy_store_keys(config, &store) {
+    if let Err(error) = copy_store_keys(config, &store, &workers).await {
         tracing::error!(%error, "the store keys have no recovery copy for today's recipients");
     }
     Ok(Opened { workers, store, anchors, events, restored })
 }
 
-/// Makes the recovery copy of the store keys where the recipients have none: for stores from before there were copies, and
-/// after the recipients changed.
-fn copy_store_keys(config: &Config, store: &Store) -> anyhow::Result<()> {
+/// Makes and signs the recovery copy of the store keys where the recipients have none that this agent's key signed: for
+/// stores from before there were copies or signatures, after the recipients changed, and where somebody put another copy.
+async fn copy_store_keys(config: &Config, store: &Store, workers: &Workers) -> anyhow::Result<()> {
     let view = store.view();
     let recipients = &view.org.recovery_recipients;
-    if recipients.is_empty() || view.sealed.contains_key(&LogId::Org) {
+    let key = AgentKey::from_point(workers.identity_key()).context("the agent identity key is malformed")?;
+    if recipients.is_empty() || view.sealed.contains_key(&LogId::Org) || view.org.agent_key != key.openssh() {
         return Ok(());
     }
+    let org = view.org.id;
     let kept = Snapshot::open(&config.store_path())?.store_keys_copy()?;
-    if kept.is_some_and(|kept| kept.recipients == *recipients) {
+    let is_good = |kept: &StoreKeysCopy| {
+        kept.recipients == *recipients
+            && store_keys_signer(org, recipients, &kept.copy, &kept.signature).is_some_and(|signer| signer == key)
+    };
+    if kept.as_ref().is_some_and(is_good) {
         return Ok(());
     }
     let parsed = recipients.iter().map(|text| Recipient::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let copy = store.sealer().recovery_copy(&parsed)?;
-    keep_store_keys_copy(&config.store_path(), &StoreKeysCopy { recipients: recipients.clone(), copy })?;
+    let signature = {
+        let (signer, runtime, copy, recipients) =
+            (workers.clone(), Handle::current(), copy.clone(), recipients.clone());
+        let sign = move |digest: &[u8; 32]| runtime.block_on(signer.sign(*digest));
+        spawn_blocking(move || sign_store_keys_copy(org, &recipients, &copy, &key, sign)).await??
+    };
+    keep_store_keys_copy(&config.store_path(), &StoreKeysCopy { recipients: recipients.clone(), copy, signature })?;
     tracing::info!(recipients = recipients.len(), "a recovery copy of the store keys was made");
     Ok(())
 }

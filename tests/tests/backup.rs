@@ -215,6 +215,9 @@ async fn debians_tools_open_a_backup_and_the_copies_in_it_and_there_is_no_pin() 
     let copy: Vec<u8> = store.query_row("SELECT copy FROM store_keys_copy", [], |row| row.get(0)).unwrap();
     let opened = age_opens(&office.pair, &copy);
     assert!(opened.contains("strongroom.store-keys/1"), "{opened}");
+    assert!(store_keys_copy_is_signed(&store, &key, &manifest));
+    store.execute("UPDATE store_keys_copy SET recipients = 'age1other'", []).unwrap();
+    assert!(!store_keys_copy_is_signed(&store, &key, &manifest));
     let mut statement = store.prepare("SELECT body FROM entity WHERE kind = 'recovery'").unwrap();
     let bodies: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
     assert_eq!(bodies.len(), 8);
@@ -224,6 +227,25 @@ async fn debians_tools_open_a_backup_and_the_copies_in_it_and_there_is_no_pin() 
         let copy = base64::engine::general_purpose::STANDARD.decode(body["copy"].as_str().unwrap()).unwrap();
         assert!(age_opens(&office.pair, &copy).contains("strongroom.recovery/1"));
     }
+}
+
+/// Checks the signature over a store's copy of its own keys with `ssh-keygen`.
+fn store_keys_copy_is_signed(store: &rusqlite::Connection, key: &str, manifest: &serde_json::Value) -> bool {
+    let (recipients, copy): (String, Vec<u8>) = store
+        .query_row("SELECT recipients, copy FROM store_keys_copy", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    let signature: Vec<u8> =
+        store.query_row("SELECT value FROM meta WHERE key = 'store-keys-signature'", [], |row| row.get(0)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("copy"), copy).unwrap();
+    let sum = tools::run("sha256sum", &[&path("copy").display().to_string()]);
+    let (sum, organisation) = (sum.split(' ').next().unwrap(), manifest["organisation"].as_str().unwrap());
+    let text =
+        format!("strongroom-store-keys-v1\norganisation {organisation}\nsha256 {sum}\nrecipients {recipients}\n");
+    fs::write(path("text"), text).unwrap();
+    fs::write(path("text.sig"), signature).unwrap();
+    ssh_keygen_verifies(key, "strongroom-store-keys@v1", &path("text"), &path("text.sig"))
 }
 
 fn age_opens(pair: &RecoveryPair, copy: &[u8]) -> String {
@@ -306,6 +328,7 @@ async fn forged_altered_and_cut_backups_are_refused_and_leave_nothing_behind() {
     let foreign = PathBuf::from(String::from_utf8(foreign.stdout).unwrap().lines().next().unwrap());
     cases.push(("another agent's", foreign, "not by the pinned"));
 
+    let config = fs::read(&office.organisation.launch.config).unwrap();
     office.wipe(true);
     for (name, path, why) in &cases {
         let output = office.restore(path, &["--agent-key", &key]);
@@ -318,9 +341,21 @@ async fn forged_altered_and_cut_backups_are_refused_and_leave_nothing_behind() {
     }
     let outsider = RecoveryPair::new();
     let path = archive.display().to_string();
-    let refused = outsider.run(&mut office.organisation.launch.command(&["restore", &path, "--recovery-key", "-"]));
+    let arguments = ["restore", &path, "--recovery-key", "-", "--agent-key", &key];
+    let refused = outsider.run(&mut office.organisation.launch.command(&arguments));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("not sealed to this recovery key"));
-    // The good one still goes, without a pin, and says so; a second time nothing is overwritten.
+    // A configuration comes from a backup only if somebody says who signed it: it names what is loaded and run. Nothing at
+    // the path that the archive names is touched.
+    let precious = office.organisation.data_dir.join("restore.work");
+    fs::create_dir_all(&precious).unwrap();
+    fs::set_permissions(&office.organisation.data_dir, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(precious.join("theirs"), "x").unwrap();
+    let output = office.restore(&archive, &[]);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && errors.contains("only taken if --agent-key"), "{errors}");
+    assert!(precious.join("theirs").exists() && !office.organisation.launch.config.exists());
+    fs::write(&office.organisation.launch.config, config).unwrap();
+    // Beside its own configuration it goes without a pin, and says so; a second time nothing is overwritten.
     let output = office.restore(&archive, &[]);
     assert!(String::from_utf8_lossy(&output.stdout).contains("UNPINNED"), "{output:?}");
     let again = office.restore(&archive, &[]);
@@ -347,6 +382,22 @@ async fn an_older_backup_is_only_taken_by_one_who_says_so_and_the_log_shows_the_
     let refused = office.restore(&archive, &[]);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("--accept-lost-records"), "{refused:?}");
     assert!(!office.organisation.store().exists());
+    // A run that dies between token and store neither stands in the way of the next nor makes it forget what is lost.
+    let obstacle = office.organisation.data_dir.join("anchors.new");
+    fs::create_dir(&obstacle).unwrap();
+    let died = office.restore(&archive, &["--accept-lost-records"]);
+    assert!(String::from_utf8_lossy(&died.stderr).contains("anchor file"), "{died:?}");
+    assert!(!office.organisation.store().exists());
+    assert_eq!(fs::read_dir(office.organisation.tokens()).unwrap().count(), 1);
+    fs::remove_dir(&obstacle).unwrap();
+    let refused = office.restore(&archive, &[]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--accept-lost-records"), "{refused:?}");
+    // Nor does one of which the token's folder holds something else.
+    let token = fs::read_dir(office.organisation.tokens()).unwrap().next().unwrap().unwrap().path();
+    fs::write(token.join("other.object"), "x").unwrap();
+    let refused = office.restore(&archive, &["--accept-lost-records"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("exists already"), "{refused:?}");
+    fs::remove_file(token.join("other.object")).unwrap();
     let output = office.restore(&archive, &["--accept-lost-records"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stdout).contains("records were vouched for"));
@@ -419,13 +470,33 @@ async fn two_people_bring_a_backup_onto_a_new_token_and_every_code_is_right() {
     let folder = office.organisation.root().to_owned();
     let plan = folder.join("plan");
     let run = |arguments: &[&str]| {
-        let all = [&["recover", &archive, "--recovery-key", "-"], arguments].concat();
-        office.pair.run(&mut office.organisation.launch.command(&all))
+        let plan = ["recover", &archive, "--recovery-key", "-", "--plan", plan.to_str().unwrap()];
+        office.pair.run(&mut office.organisation.launch.command(&[&plan[..], arguments].concat()))
     };
-    let planned = run(&["--plan", plan.to_str().unwrap()]);
+    let old_key = office.organisation.agent_key();
+    // Nobody is believed unpinned, nor under another pin.
+    let other_key = "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    for (pin, why) in [(&[][..], "known_agents"), (&["--agent-key", other_key][..], "not by the pinned")] {
+        let refused = run(pin);
+        let errors = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && errors.contains(why), "{errors}");
+        assert!(!plan.exists());
+    }
+    let run = |arguments: &[&str]| run(&[&["--agent-key", &old_key], arguments].concat());
+    let planned = run(&[]);
     assert!(planned.status.success(), "{}", String::from_utf8_lossy(&planned.stderr));
     let text = fs::read_to_string(&plan).unwrap();
-    for line in ["strongroom-recovery-plan-v1", "source archive ", "old-token ", "accounts 8", "recovery-copies 8"] {
+    for line in [
+        "strongroom-recovery-plan-v1",
+        "planned-at ",
+        "source archive ",
+        "state-of ",
+        "state-age-h 0",
+        "signed-by SHA256:",
+        "old-token ",
+        "accounts 8",
+        "recovery-copies 8",
+    ] {
         assert!(text.lines().any(|found| found.starts_with(line)), "{line}: {text}");
     }
     let admin = sign(&office.organisation.admin, &plan, &folder);
@@ -448,13 +519,20 @@ async fn two_people_bring_a_backup_onto_a_new_token_and_every_code_is_right() {
         assert!(!output.status.success() && errors.contains(why), "{why}: {errors}");
         assert!(!office.organisation.store().exists());
     }
+    // A plan is good for a week.
+    let planned_at = text.lines().find_map(|line| line.strip_prefix("planned-at ")).unwrap();
+    let long_ago = planned_at.parse::<jiff::Timestamp>().unwrap() - jiff::SignedDuration::from_hours(8 * 24);
+    fs::write(&plan, text.replace(planned_at, &long_ago.to_string())).unwrap();
+    let late = sign(&office.organisation.admin, &plan, &office.backups());
+    let refused = run(&["--approval", &late, "--approval", &late]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("older than 7 days"), "{refused:?}");
+    fs::write(&plan, &text).unwrap();
     let output = run(&["--approval", &admin, "--approval", &second]);
     let report = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{report}{}", String::from_utf8_lossy(&output.stderr));
     assert!(report.contains("8 accounts are served by the new token"), "{report}");
 
     // Clients refuse the new key until they pin it.
-    let old_key = office.organisation.agent_key();
     office.organisation.start();
     assert!(office.viewer.try_connect().await.is_err(), "a client believed a new agent key unasked");
     let pin = report.lines().last().unwrap();
@@ -485,22 +563,22 @@ async fn a_store_in_its_place_is_recovered_by_a_sole_admin_after_being_killed_an
     office.organisation.agent = None;
     new_token(&office.organisation);
     let folder = office.organisation.root().to_owned();
-    let plan = folder.join("plan");
+    let plan = folder.join("plan").display().to_string();
+    let key = office.organisation.agent_key();
+    let recover = ["recover", "--store", "--recovery-key", "-", "--agent-key", &key, "--plan", &plan];
     let run = |arguments: &[&str]| {
-        let all = [&["recover", "--store", "--recovery-key", "-"], arguments].concat();
-        office.pair.run(&mut office.organisation.launch.command(&all))
+        office.pair.run(&mut office.organisation.launch.command(&[&recover[..], arguments].concat()))
     };
-    let planned = run(&["--plan", plan.to_str().unwrap()]);
+    let planned = run(&[]);
     assert!(planned.status.success(), "{}", String::from_utf8_lossy(&planned.stderr));
-    let approval = sign(&office.organisation.admin, &plan, &folder);
+    let approval = sign(&office.organisation.admin, Path::new(&plan), &folder);
     // Killed at some moment, again and again, until one run gets through.
     let mut killed = 0;
     for round in 0..40_u64 {
-        let arguments = ["recover", "--store", "--recovery-key", "-", "--approval", &approval];
         let mut child = office
             .organisation
             .launch
-            .command(&arguments)
+            .command(&[&recover[..], &["--approval", &approval]].concat())
             .stdin(fs::File::open(office.pair.key_file()).unwrap())
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
@@ -535,6 +613,83 @@ async fn a_store_in_its_place_is_recovered_by_a_sole_admin_after_being_killed_an
     let org = read_log(&mut office.auditor.connect().await, None).await;
     let begun: Vec<_> = org.iter().filter(|entry| entry.is("store.recover", RecordOutcome::Ok)).collect();
     assert_eq!((begun.len(), &begun[0].record.detail["sole_admin"]), (1, &serde_json::json!(1)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_the_store_keys_that_the_agent_did_not_sign_is_refused_found_by_a_drill_and_replaced_at_the_start() {
+    let mut office = Office::open().await;
+    let key = office.organisation.agent_key();
+    let path = office.organisation.store();
+    let store = || rusqlite::Connection::open(&path).unwrap();
+    let copy_of =
+        || -> Vec<u8> { store().query_row("SELECT copy FROM store_keys_copy", [], |row| row.get(0)).unwrap() };
+    let good = copy_of();
+    // What anybody can make who can write to the store: keys of their own, sealed to the public recipient.
+    let forged = {
+        let text = age_opens(&office.pair, &good);
+        let begins = text.find("\"keys\":\"").unwrap() + 8;
+        let text = format!("{}{}{}", &text[..begins], "A".repeat(86), &text[begins + 86..]);
+        let (plain, sealed) = (office.backups().join("plain"), office.backups().join("sealed"));
+        fs::write(&plain, text).unwrap();
+        let (from, to) = (plain.display().to_string(), sealed.display().to_string());
+        tools::run("age", &["-r", &office.pair.recipient, "-o", &to, &from]);
+        fs::read(sealed).unwrap()
+    };
+    for (change, flaw) in [(Some(&forged), "is not signed"), (None, "is missing")] {
+        match change {
+            Some(copy) => store().execute("UPDATE store_keys_copy SET copy = ?1", [copy]),
+            None => store().execute("DELETE FROM store_keys_copy", []),
+        }
+        .unwrap();
+        office.back_up(&[]);
+        let (text, evidence) = drill(&office, &["--sample", "1"], false);
+        assert!(text.contains(flaw), "{text}");
+        let json: serde_json::Value = serde_json::from_slice(&fs::read(&evidence).unwrap()).unwrap();
+        assert!(json["failures"][0].as_str().unwrap().contains(flaw), "{json}");
+        std::thread::sleep(std::time::Duration::from_millis(1_100));
+    }
+    // The next start makes one, and signs it.
+    office.organisation.running().stop();
+    office.organisation.start();
+    drill(&office, &["--sample", "1"], false);
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    office.back_up(&[]);
+    drill(&office, &["--sample", "1"], true);
+    // With the old token gone an unsigned copy is believed by nobody, whatever it holds.
+    office.organisation.running().stop();
+    office.organisation.agent = None;
+    store().execute("DELETE FROM meta WHERE key = 'store-keys-signature'", []).unwrap();
+    new_token(&office.organisation);
+    let plan = office.organisation.root().join("plan").display().to_string();
+    let arguments = ["recover", "--store", "--recovery-key", "-", "--agent-key", &key, "--plan", &plan];
+    let refused = office.pair.run(&mut office.organisation.launch.command(&arguments));
+    let errors = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && errors.contains("Start the agent once with the old token"), "{errors}");
+}
+
+#[test]
+fn a_backup_that_was_copied_nowhere_takes_the_place_of_nothing() {
+    let pair = RecoveryPair::new();
+    let setup = Setup { recovery_recipients: vec![pair.recipient.clone()], ..Setup::default() };
+    let mut organisation = Organisation::found_with(&setup);
+    organisation.running().stop();
+    let folder = organisation.root().join("backups");
+    fs::create_dir(&folder).unwrap();
+    let old = folder.join("strongroom-backup-20200101T000000Z.tar.age");
+    fs::write(&old, "an old one").unwrap();
+    let failed = organisation.root().join("failed");
+    let mut config = fs::read_to_string(&organisation.launch.config).unwrap();
+    config.push_str(&format!(
+        "\n[backup]\nfolder = \"{}\"\nkeep = 1\ncommand = 'touch {}; exit 7'\n",
+        folder.display(),
+        failed.display()
+    ));
+    fs::write(&organisation.launch.config, config).unwrap();
+    organisation.start();
+    wait_for("the command", || failed.exists());
+    organisation.running().stop();
+    assert!(old.exists());
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
 }
 
 fn drill(office: &Office, more: &[&str], passes: bool) -> (String, PathBuf) {
@@ -609,6 +764,9 @@ async fn the_agent_makes_backups_by_itself_keeps_the_newest_and_records_them_and
     for hour in 0..3 {
         fs::write(name(hour), "an old one").unwrap();
     }
+    // Made by a clock that was wrong, or by somebody: never the newest, neither for thinning nor for a drill.
+    let future = folder.join("strongroom-backup-20990101T000000Z.tar.age");
+    fs::write(&future, "no backup").unwrap();
     let other = folder.join("strongroom-backup-20200101T000000Z.tar.age.keep");
     fs::write(&other, "not ours").unwrap();
     let copies = office.organisation.root().join("copies");
@@ -622,7 +780,8 @@ async fn the_agent_makes_backups_by_itself_keeps_the_newest_and_records_them_and
     fs::write(&office.organisation.launch.config, config).unwrap();
     office.organisation.start();
     wait_for("a copy by the command", || fs::read_dir(&copies).unwrap().count() == 1);
-    assert!(!name(0).exists() && !name(1).exists() && name(2).exists() && other.exists());
+    wait_for("thinning", || !name(0).exists() && !name(1).exists());
+    assert!(name(2).exists() && other.exists() && future.exists());
     let overdue = office.viewer.connect().await.call(&Status {}).await.unwrap().overdue;
     assert!(overdue.iter().any(|sentence| sentence.contains("no drill")), "{overdue:?}");
     let (text, evidence) = drill(&office, &["--all"], true);

@@ -1,7 +1,7 @@
 //! The archive: tar in age. What is in it was written by somebody else until its signature and hashes say otherwise: names
 //! come from a closed list, sizes from the signed manifest, and nothing is unpacked anywhere but into an empty folder.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -174,12 +174,14 @@ fn walk(
     let bytes = short(entries.next(), MANIFEST, MANIFEST_LEN_MAX)?;
     let signature = short(entries.next(), SIGNATURE, SIGNATURE_LEN_MAX)?;
     let manifest = Manifest::verified(&bytes, &signature, pin)?;
+    // Found by name at once: a manifest may name 100,000 files.
+    let lines: BTreeMap<&str, &FileLine> = manifest.files.iter().map(|line| (line.name.as_str(), line)).collect();
     let mut seen = BTreeSet::new();
     for entry in entries {
         let mut entry = entry?;
         let name = name_of(&entry)?;
         let unlike = || ArchiveError::File(name.clone());
-        let line = manifest.files.iter().find(|line| line.name == name).ok_or_else(unlike)?;
+        let line = *lines.get(name.as_str()).ok_or_else(unlike)?;
         if !is_name(&name) {
             return Err(ArchiveError::Name(name));
         }

@@ -12,6 +12,7 @@ mod hook;
 pub mod make;
 pub mod manifest;
 pub mod names;
+mod pending;
 pub mod recover;
 pub mod recovery_key;
 pub mod restore;

@@ -4,12 +4,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 const BEFORE: &str = "strongroom-backup-";
 const AFTER: &str = ".tar.age";
 const FORM: &str = "%Y%m%dT%H%M%SZ";
+/// How far ahead a name may be: a clock may have been corrected, a day is no correction.
+const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(24);
 
 /// The name of a backup made at a time (UTC, to the second): `strongroom-backup-20261122T001446Z.tar.age`.
 #[must_use]
@@ -25,18 +27,24 @@ pub fn made_at(name: &str) -> Option<Timestamp> {
     (backup_name(at) == name).then_some(at)
 }
 
-/// The backups in a folder, oldest first. Links and folders are no backups.
+/// The backups in a folder, oldest first. Links and folders are no backups. Those with a name from more than a day after
+/// `now` are passed over with a warning: one of them would be the newest for ever, keep the next drill from the real newest
+/// and have thinning remove good ones in its place.
 ///
 /// # Errors
 /// The operating system's, if the folder cannot be read.
-pub fn backups_in(folder: &Path) -> io::Result<Vec<(Timestamp, PathBuf)>> {
+pub fn backups_in(folder: &Path, now: Timestamp) -> io::Result<Vec<(Timestamp, PathBuf)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if let Some(at) = entry.file_name().to_str().and_then(made_at)
             && entry.file_type()?.is_file()
         {
-            found.push((at, entry.path()));
+            if at.duration_since(now) > AHEAD_MAX {
+                tracing::warn!(file = %entry.path().display(), "a backup with a name from the future is passed over");
+            } else {
+                found.push((at, entry.path()));
+            }
         }
     }
     found.sort();
@@ -49,7 +57,7 @@ pub fn backups_in(folder: &Path) -> io::Result<Vec<(Timestamp, PathBuf)>> {
 /// # Errors
 /// The operating system's.
 pub fn thin_out(folder: &Path, keep: usize, good: &Path) -> io::Result<Vec<PathBuf>> {
-    let found = backups_in(folder)?;
+    let found = backups_in(folder, Timestamp::now())?;
     let surplus = found.len().saturating_sub(keep.max(1));
     let mut removed = Vec::new();
     for (_, path) in found.into_iter().take(surplus) {
@@ -92,10 +100,13 @@ mod tests {
         }
         fs::write(path("strongroom-backup-19700101T000000Z.tar.age.note"), "x").unwrap();
         fs::create_dir(path(&name(0))).unwrap();
+        let future = path(&backup_name(Timestamp::now().checked_add(AHEAD_MAX * 2).unwrap()));
+        fs::write(&future, "x").unwrap();
         // The clock had gone ahead once: the one just made carries an older name than the others.
         let removed = thin_out(folder.path(), 2, &path(&name(1))).unwrap();
         assert_eq!(removed, [path(&name(2)), path(&name(3))]);
         assert_eq!(thin_out(folder.path(), 0, &path(&name(5))).unwrap(), [path(&name(1)), path(&name(4))]);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
+        assert!(future.exists());
     }
 }

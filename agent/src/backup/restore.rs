@@ -11,9 +11,10 @@ use strongroom_proto::audit::export::Pin;
 use super::archive::{self, ANCHORS, CONFIG, STORE, TOKEN_FOLDER};
 use super::files::{Workplace, copy_new, make_private_dir, sha256_of, sync_dir, write_new};
 use super::manifest::{LogLine, Manifest, TokenMaterial};
+use super::pending;
 use crate::audit::anchor::{Anchor, Anchors};
 use crate::config::Config;
-use crate::recovery::{RecoveryIdentity, open_store_keys_copy};
+use crate::recovery::{RecoveryIdentity, open_store_keys_copy, store_keys_signer};
 use crate::store::sealer::Sealer;
 use crate::store::sqlite::{Snapshot, put_restore_note};
 
@@ -75,6 +76,7 @@ pub fn restore(request: &Request<'_>) -> anyhow::Result<Restored> {
         staged.place_token(folder)?;
     }
     staged.place(request, &staged.config.store_path())?;
+    pending::settle(&staged.config)?;
     Ok(Restored {
         token_placed: token.is_some(),
         pinned: request.pin.is_some(),
@@ -85,6 +87,14 @@ pub fn restore(request: &Request<'_>) -> anyhow::Result<Restored> {
 
 /// Unpacks and checks a backup in a private working folder beside the store's place.
 pub(super) fn stage(request: &Request<'_>) -> anyhow::Result<Staged> {
+    if request.pin.is_none() && !request.config.exists() {
+        // A configuration names a module that is loaded and a command that is run: a stranger's must not be.
+        bail!(
+            "{} does not exist, and the configuration in a backup is only taken if --agent-key pins who signed it: \
+             say --agent-key (the agent's line in the clients' known_agents), or bring the configuration first",
+            request.config.display()
+        );
+    }
     let (archive_sha256, _) = sha256_of(request.archive).with_context(|| format!("{}", request.archive.display()))?;
     let (manifest, text) = archive::peek(request.archive, request.identity, request.pin)?;
     let (config, config_text) = if request.config.exists() {
@@ -101,7 +111,7 @@ pub(super) fn stage(request: &Request<'_>) -> anyhow::Result<Staged> {
     if unpacked != manifest {
         bail!("the backup changed while it was read");
     }
-    let short = shortfall(&Anchors::read(&config.anchor_path())?, &manifest.logs)?;
+    let short = shortfall(&pending::known_anchors(&config)?, &manifest.logs)?;
     let rows_checked = check_store(work.path(), &manifest, request.identity)?;
     Ok(Staged { manifest, archive_sha256, config, config_text, rows_checked, short, work })
 }
@@ -118,6 +128,11 @@ fn check_store(work: &Path, manifest: &Manifest, identity: &RecoveryIdentity) ->
         bail!("the logs in the backup do not come to the roots that its manifest names");
     }
     let Some(copy) = store.store_keys_copy()? else { return Ok(false) };
+    // Keys that the manifest's signer did not vouch for check nothing.
+    match store_keys_signer(org, &copy.recipients, &copy.copy, &copy.signature) {
+        Some(signer) if signer.openssh() == manifest.agent_key => {}
+        _ => return Ok(false),
+    }
     let keys = open_store_keys_copy(identity, org, &copy.copy).context("the recovery copy of the store keys")?;
     let anchors = Anchors::read(&work.join(ANCHORS))?;
     let state = store.load(&Sealer::new(org, keys), &anchors)?;
@@ -128,19 +143,35 @@ fn check_store(work: &Path, manifest: &Manifest, identity: &RecoveryIdentity) ->
 }
 
 /// The logs of which this machine's anchors vouch for more than the backup holds.
-fn shortfall(anchors: &Anchors, logs: &[LogLine]) -> anyhow::Result<Vec<Short>> {
-    let mut short = Vec::new();
-    for origin in anchors.origins() {
-        let Some(anchor) = anchors.of(origin) else { continue };
+fn shortfall(known: &[Anchors], logs: &[LogLine]) -> anyhow::Result<Vec<Short>> {
+    let mut short: Vec<Short> = Vec::new();
+    for (origin, anchor) in
+        known.iter().flat_map(|anchors| anchors.origins().filter_map(|origin| Some((origin, anchors.of(origin)?))))
+    {
         let restored = logs.iter().find(|log| log.origin == origin);
         let size = restored.map_or(0, |log| log.size);
         if anchor.size > size {
-            short.push(Short { origin: origin.to_owned(), anchored: anchor.size, restored: size });
+            match short.iter_mut().find(|known| known.origin == origin) {
+                Some(known) => known.anchored = known.anchored.max(anchor.size),
+                None => short.push(Short { origin: origin.to_owned(), anchored: anchor.size, restored: size }),
+            }
         } else if restored.is_some_and(|log| log.size == anchor.size && log.root != hex::encode(anchor.root)) {
             bail!("the log {origin} in the backup is another one than this machine's anchors vouch for");
         }
     }
     Ok(short)
+}
+
+/// Whether the second folder holds exactly the files of the first.
+fn same_files(one: &Path, other: &Path) -> anyhow::Result<bool> {
+    for entry in fs::read_dir(one)? {
+        let entry = entry?;
+        let there = other.join(entry.file_name());
+        if !there.is_file() || sha256_of(&entry.path())? != sha256_of(&there)? {
+            return Ok(false);
+        }
+    }
+    Ok(fs::read_dir(one)?.count() == fs::read_dir(other)?.count())
 }
 
 impl Staged {
@@ -158,8 +189,10 @@ impl Staged {
             "the backup has the files of a SoftHSM token, but the configuration names no place for them: set [token] storage",
         )?;
         for entry in fs::read_dir(self.work.path().join(TOKEN_FOLDER))? {
-            let folder = storage.join(entry?.file_name());
-            if folder.exists() {
+            let entry = entry?;
+            let folder = storage.join(entry.file_name());
+            // A run that was killed may have put it there already.
+            if folder.exists() && !same_files(&entry.path(), &folder)? {
                 bail!("{} exists already: nothing is overwritten", folder.display());
             }
         }
@@ -189,30 +222,42 @@ impl Staged {
 
     fn place_token(&self, storage: &Path) -> anyhow::Result<()> {
         make_private_dir(storage)?;
+        // Under another name until it is whole: half a token must neither serve nor stand in the way of the next run.
+        let staging = Workplace::new(storage.join(".restoring"))?;
         for entry in fs::read_dir(self.work.path().join(TOKEN_FOLDER))? {
             let from = entry?.path();
-            let to = storage.join(from.file_name().unwrap_or_default());
+            let name = from.file_name().unwrap_or_default();
+            let (to, place) = (staging.path().join(name), storage.join(name));
+            if place.exists() {
+                continue;
+            }
             make_private_dir(&to)?;
             for file in fs::read_dir(&from)? {
                 let file = file?.path();
                 copy_new(&file, &to.join(file.file_name().unwrap_or_default()))?;
             }
             sync_dir(&to)?;
+            fs::rename(&to, &place)?;
         }
         sync_dir(storage)?;
         Ok(())
     }
 
-    /// Puts configuration, anchors and, last, the store in their places, with a note for the next start.
+    /// Puts configuration, anchors and, last, the store in their places, with a note for the next start. The anchors that
+    /// were here are given up by [`pending::settle`], when what lacks their records cannot be forgotten any more.
     pub(super) fn place(&self, request: &Request<'_>, store: &Path) -> anyhow::Result<()> {
         let now = Timestamp::now();
         if let Some(text) = &self.config_text {
             if let Some(folder) = request.config.parent() {
                 make_private_dir(folder)?;
             }
-            write_new(request.config, text).with_context(|| format!("{}", request.config.display()))?;
+            let new = request.config.with_extension("restoring");
+            let _ = fs::remove_file(&new);
+            write_new(&new, text)
+                .and_then(|()| fs::rename(&new, request.config))
+                .with_context(|| format!("{}", request.config.display()))?;
         }
-        self.place_anchors(now)?;
+        self.place_anchors()?;
         let staged = self.work.path().join(STORE);
         put_restore_note(&staged, Some(&self.note(now)))?;
         File::open(&staged)?.sync_all()?;
@@ -221,16 +266,13 @@ impl Staged {
         Ok(())
     }
 
-    /// The anchors become what the signed manifest says. Those that were here are kept under another name.
-    fn place_anchors(&self, now: Timestamp) -> anyhow::Result<()> {
+    /// The anchors become what the signed manifest says.
+    fn place_anchors(&self) -> anyhow::Result<()> {
         let path = self.config.anchor_path();
         if let Some(folder) = path.parent() {
             make_private_dir(folder)?;
         }
-        if path.exists() {
-            let kept = path.with_extension(format!("before-restore-{}", now.strftime("%Y%m%dT%H%M%SZ")));
-            fs::rename(&path, &kept)?;
-        }
+        pending::set_aside(&path)?;
         let mut anchors = Anchors::read(&path)?;
         let mut moved = Vec::with_capacity(self.manifest.logs.len());
         for log in &self.manifest.logs {

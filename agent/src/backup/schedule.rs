@@ -57,8 +57,8 @@ pub async fn run(agent: Arc<Agent>, config: Config, token: String, stop: Cancell
 
 fn backup_due(config: &Config, folder: &Path, now: Timestamp) -> bool {
     let every = SignedDuration::from_hours(i64::try_from(config.backup.every_h).unwrap_or(24));
-    match backups_in(folder) {
-        // One from the future was made by a clock that had run ahead: it must not keep the next one away.
+    match backups_in(folder, now) {
+        // One from within the next day was made by a clock that had run ahead.
         Ok(found) => found.last().is_none_or(|(at, _)| now.duration_since(*at).abs() >= every),
         Err(_) => true,
     }
@@ -88,6 +88,13 @@ async fn done(agent: &Arc<Agent>, config: &Config, folder: &Path, made: Made) {
     if let Err(refused) = agent.store.submit(move |tx| recovery::backup(tx, Ok(&entry))).await {
         tracing::error!(?refused, "the backup could not be recorded");
     }
+    let (command, copied) = (config.backup.command.clone(), made.clone());
+    let outcome = tokio::task::spawn_blocking(move || after(&copied, command.as_deref())).await;
+    if let Err(error) = outcome.map_err(anyhow::Error::from).and_then(|ran| ran) {
+        // What was copied nowhere takes the place of nothing.
+        failed(agent, &format!("{error:#}")).await;
+        return;
+    }
     match retain(config, folder, &made) {
         Ok(removed) => {
             for path in removed {
@@ -95,12 +102,6 @@ async fn done(agent: &Arc<Agent>, config: &Config, folder: &Path, made: Made) {
             }
         }
         Err(error) => tracing::error!(%error, "old backups could not be removed"),
-    }
-    let command = config.backup.command.clone();
-    match tokio::task::spawn_blocking(move || after(&made, command.as_deref())).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => failed(agent, &format!("{error:#}")).await,
-        Err(error) => failed(agent, &error.to_string()).await,
     }
 }
 
@@ -150,7 +151,7 @@ pub fn overdue(config: &Config, key: &strongroom_proto::agent_key::AgentKey, now
     // Twice the interval: a backup that is just being made is not late.
     let late =
         SignedDuration::from_hours(i64::try_from(config.backup.every_h.saturating_mul(2)).unwrap_or(i64::MAX / 3600));
-    match backups_in(folder).ok().and_then(|found| found.last().map(|(at, _)| *at)) {
+    match backups_in(folder, now).ok().and_then(|found| found.last().map(|(at, _)| *at)) {
         None => sentences.push("there is no backup yet".to_owned()),
         Some(at) if now.duration_since(at) > late => sentences.push(format!("the newest backup is of {at}")),
         Some(_) => {}

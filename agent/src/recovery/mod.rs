@@ -20,7 +20,9 @@ pub use client::{ClientRecipient, SshRecipient};
 pub use copy::{open_copy, recovery_copy};
 pub use identity::RecoveryIdentity;
 pub use recipient::Recipient;
-pub use store_keys::{open_store_keys_copy, store_keys_copy};
+pub use store_keys::{
+    STORE_KEYS_NAMESPACE, open_store_keys_copy, sign_store_keys_copy, store_keys_copy, store_keys_signer,
+};
 
 /// Why no recovery copy could be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -31,10 +31,10 @@ use super::names::backups_in;
 use super::recover::software_mac;
 use crate::audit::anchor::{Anchor, Anchors};
 use crate::config::Config;
-use crate::keystore::Keystore;
 use crate::keystore::worker::blocking::BlockingWorker;
+use crate::keystore::{Keystore, StoreKeys};
 use crate::otp::window_at;
-use crate::recovery::{RecoveryIdentity, open_copy};
+use crate::recovery::{RecoveryIdentity, open_copy, open_store_keys_copy, store_keys_signer};
 use crate::state::State;
 use crate::state::rows::Account;
 use crate::store::sealer::Sealer;
@@ -67,7 +67,8 @@ pub fn drill(
     sample: Sample,
     identity: &RecoveryIdentity,
 ) -> anyhow::Result<(Evidence, std::path::PathBuf)> {
-    let (_, archive) = backups_in(folder)?.pop().with_context(|| format!("{} holds no backup", folder.display()))?;
+    let (_, archive) =
+        backups_in(folder, Timestamp::now())?.pop().with_context(|| format!("{} holds no backup", folder.display()))?;
     crate::os::check_private_dir(&config.data_dir).map_err(|flaw| anyhow::anyhow!(flaw))?;
     let work = Workplace::new(config.data_dir.join("drill.work"))?;
     let (archive_sha256, _) = sha256_of(&archive)?;
@@ -89,6 +90,7 @@ pub fn drill(
         let store = Snapshot::open(&opened.join(STORE))?;
         let meta = store.meta()?;
         let keys = live.keystore.open_store_keys(meta.org, &meta.sealed_store_keys)?;
+        failures.extend(store_keys_flaw(&store, &keys, &live.agent_key, identity)?);
         store.load(&Sealer::new(meta.org, keys), &Anchors::read(&opened.join(ANCHORS))?)?
     };
     for flaw in restored.sealed.values() {
@@ -134,6 +136,28 @@ pub fn drill(
     };
     let path = evidence.write(folder, &live.agent_key, |digest| live.keystore.sign(digest))?;
     Ok((evidence, path))
+}
+
+/// What is wrong with the backup's recovery copy of the store keys: without a good one no other token can take the store over,
+/// however good the copies of the seeds are.
+fn store_keys_flaw(
+    store: &Snapshot,
+    keys: &StoreKeys,
+    agent_key: &AgentKey,
+    identity: &RecoveryIdentity,
+) -> anyhow::Result<Option<String>> {
+    let org = store.meta()?.org;
+    let flaw = |flaw: &str| Ok(Some(format!("the recovery copy of the store keys {flaw}")));
+    let Some(copy) = store.store_keys_copy()? else { return flaw("is missing") };
+    match store_keys_signer(org, &copy.recipients, &copy.copy, &copy.signature) {
+        Some(signer) if signer == *agent_key => {}
+        _ => return flaw("is not signed by this agent's key: recover would refuse it"),
+    }
+    match open_store_keys_copy(identity, org, &copy.copy) {
+        Ok(copied) if copied.tags() == keys.tags() && copied.names() == keys.names() => Ok(None),
+        Ok(_) => flaw("holds other keys than the token opens"),
+        Err(error) => flaw(&format!("does not open: {error}")),
+    }
 }
 
 /// Reads the live store as of now. Its logs must go on from where the backup's ended.

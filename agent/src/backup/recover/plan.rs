@@ -1,7 +1,7 @@
 //! What two people approve before a store moves onto another token, and whether they did.
 
 use anyhow::{Context as _, bail};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use ssh_key::PublicKey;
 use strongroom_proto::agent_key::AgentKey;
 use strongroom_proto::ids::{OrgId, Slug};
@@ -15,16 +15,26 @@ use crate::state::rows::Identity;
 /// The namespace of approvals.
 pub const NAMESPACE: &str = "strongroom-ceremony@v1";
 
-/// A recovery, as it stands in the text that is signed. The text follows from the facts alone: whoever runs the recovery
-/// cannot have signed for another.
+/// How long a plan is good for after it was made: who signed it must still know why.
+const PLAN_LIFE: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// How far ahead the clock of a plan may have been.
+const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(1);
+const PLANNED_AT: &str = "planned-at ";
+
+/// A recovery, as it stands in the text that is signed. The text follows from the facts and the time alone: whoever runs
+/// the recovery cannot have signed for another.
 pub(super) struct Plan<'a> {
+    pub(super) planned_at: Timestamp,
     pub(super) organisation: OrgId,
     /// `archive <sha256>` or `store <records of the org log> <root>`.
-    pub(super) source: String,
+    pub(super) source: &'a str,
+    /// Whoever was revoked after this is not known to be.
+    pub(super) state_at: Timestamp,
+    /// The fingerprint of the old agent key, which signed manifest and store keys.
+    pub(super) signer: &'a str,
     pub(super) old_token: &'a str,
-    pub(super) old_agent_key: &'a str,
     pub(super) new_token: &'a str,
-    pub(super) new_agent_key: &'a AgentKey,
+    pub(super) new_agent_key: AgentKey,
     pub(super) accounts: usize,
     pub(super) copies: usize,
 }
@@ -32,13 +42,15 @@ pub(super) struct Plan<'a> {
 impl Plan<'_> {
     /// The text: ASCII lines, each ended by LF.
     pub(super) fn text(&self) -> String {
-        let old =
-            AgentKey::from_openssh(self.old_agent_key).map_or_else(|_| "none".to_owned(), |key| key.fingerprint());
         format!(
-            "strongroom-recovery-plan-v1\norganisation {}\nsource {}\nold-token {}\nold-agent-key {old}\nnew-token {}\n\
-             new-agent-key {}\naccounts {}\nrecovery-copies {}\n",
+            "strongroom-recovery-plan-v1\n{PLANNED_AT}{}\norganisation {}\nsource {}\nstate-of {}\nstate-age-h {}\n\
+             signed-by {}\nold-token {}\nnew-token {}\nnew-agent-key {}\naccounts {}\nrecovery-copies {}\n",
+            self.planned_at,
             self.organisation,
             self.source,
+            self.state_at,
+            self.planned_at.duration_since(self.state_at).as_hours(),
+            self.signer,
             self.old_token,
             self.new_token,
             self.new_agent_key.fingerprint(),
@@ -46,6 +58,23 @@ impl Plan<'_> {
             self.copies,
         )
     }
+}
+
+/// When a plan was made, if that is not too long ago.
+pub(super) fn planned_at(plan: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
+    let at: Timestamp = plan
+        .lines()
+        .find_map(|line| line.strip_prefix(PLANNED_AT))
+        .and_then(|at| at.parse().ok())
+        .context("the file of --plan is no recovery plan")?;
+    let age = now.duration_since(at);
+    if age > PLAN_LIFE {
+        bail!("the plan of {at} is older than 7 days: make a new one with --plan, and have it signed");
+    }
+    if age < -AHEAD_MAX {
+        bail!("the plan of {at} is from the future: correct the clock, or make a new one with --plan");
+    }
+    Ok(at)
 }
 
 /// An approval as it was brought: who, and their signature file's content.

@@ -32,6 +32,8 @@ pub struct StoreKeysCopy {
     pub recipients: Vec<String>,
     /// An age v1 file.
     pub copy: Vec<u8>,
+    /// The agent identity key's signature over both, armoured; empty in copies from before there was one.
+    pub signature: String,
 }
 
 /// An opened store file, locked against other agents.
@@ -135,6 +137,12 @@ pub fn keep_store_keys_copy(path: &Path, copy: &StoreKeysCopy) -> Result<(), Sto
     change
         .execute("INSERT INTO store_keys_copy (recipients, copy) VALUES (?1, ?2)", params![recipients, copy.copy])
         .map_err(commit)?;
+    change
+        .execute(
+            "INSERT OR REPLACE INTO meta (key, value) VALUES ('store-keys-signature', ?1)",
+            params![copy.signature.as_bytes()],
+        )
+        .map_err(commit)?;
     change.commit().map_err(commit)
 }
 
@@ -162,12 +170,17 @@ pub(super) fn read_store_keys_copy(connection: &Connection) -> Result<Option<Sto
     if known == 0 {
         return Ok(None);
     }
+    let signature: Option<Vec<u8>> = connection
+        .query_row("SELECT value FROM meta WHERE key = 'store-keys-signature'", [], |row| row.get(0))
+        .optional()
+        .map_err(|error| StoreError::Read(error.to_string()))?;
     connection
         .query_row("SELECT recipients, copy FROM store_keys_copy LIMIT 1", [], |row| {
             let recipients: String = row.get(0)?;
             Ok(StoreKeysCopy {
                 recipients: recipients.split(' ').filter(|part| !part.is_empty()).map(str::to_owned).collect(),
                 copy: row.get(1)?,
+                signature: signature.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default(),
             })
         })
         .optional()
