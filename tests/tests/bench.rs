@@ -23,3 +23,12 @@ fn the_table_has_both_floors_both_schemes_and_both_disks() {
 fn a_large_organisation_is_measured_too() {
     assert!(bench(&["--quick", "--scale"]).contains("releases from each vault"));
 }
+
+#[test]
+fn workers_are_measured_against_the_module_in_process() {
+    let table = bench(&["--quick", "--workers"]);
+    for line in ["resident, in-process", "derived, in-process", "resident, 2 workers", "derived, 4 workers"] {
+        assert_eq!(table.matches(line).count(), 1, "{line}: {table}");
+    }
+    assert!(!table.contains("NaN"), "{table}");
+}

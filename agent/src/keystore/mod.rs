@@ -59,7 +59,7 @@ pub trait Keystore: Send + Sync {
     /// under this number.
     ///
     /// # Errors
-    /// The classes of the token only.
+    /// `Device` if the token's searches find nothing at all; otherwise the classes of the token.
     fn discard_vault_key(&self, vault: VaultId, number: u32) -> Result<bool, KeystoreError>;
 
     /// Proves that every seed opens under its key, at most [`batch::BATCH_MAX`] of them.

@@ -50,7 +50,8 @@ pub(super) fn guard(storage: &Path) -> io::Result<()> {
 
 /// Puts bytes in a file's place in one step, durably.
 fn replace(folder: &Path, file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = folder.join("token.object.new");
+    // Workers and commands may guard at the same time: each writes under a name of its own.
+    let new = folder.join(format!("token.object.{}.new", std::process::id()));
     let mut written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     written.write_all(bytes)?;
     written.sync_all()?;
