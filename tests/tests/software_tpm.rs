@@ -38,7 +38,6 @@ fn add_spare_key(token: &TestToken, label: &str) {
 }
 
 #[tokio::test]
-#[ignore = "the agent has no profile for tokens that make no keys yet"]
 async fn a_tpm_serves_derived_seeds_under_keys_that_were_prepared() {
     if let Some(missing) = Kind::missing_for_a_tpm() {
         println!("SKIPPED: {missing} is not installed: tests/tokens/suite.sh tpm2 derived installs it");

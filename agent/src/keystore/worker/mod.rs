@@ -9,9 +9,11 @@
 //! * [`sandbox`]: what a worker gives up before it loads the module.
 //! * [`launch`], [`keeper`]: how a worker is started, and who keeps a PIN that was typed.
 //! * [`link`]: one running worker as the agent sees it.
-//! * [`workers`], [`supervisor`]: all of them behind one handle, replaced when they fail.
+//! * [`workers`], [`calls`], [`supervisor`]: all of them behind one handle, what is asked of them, and their replacement.
+//! * [`blocking`]: one of them for commands that work in blocking steps.
 
 pub mod blocking;
+mod calls;
 mod config;
 mod frames;
 pub mod keeper;
