@@ -114,7 +114,7 @@ impl Token {
     /// The same configuration over another profile: to probe whether that one would do.
     ///
     /// # Errors
-    /// [`TokenError`].
+    /// Why the profile cannot be used.
     pub fn with_profile(&self, name: &str) -> Result<TokenConfig, TokenError> {
         Ok(self.section.over(TokenProfile::find(name)?)?.0)
     }

@@ -4,13 +4,13 @@
 //! the agent can kill and start anew within milliseconds. And the process that parses what strangers send holds no PIN, no
 //! session of the token and no seed opened under `derived`.
 //!
-//! * [`wire`]: what crosses the socket between the two: typed, length-limited messages.
-//! * [`serve`]: the worker's main loop around the blocking [`super::Keystore`].
-//! * [`sandbox`]: what a worker gives up before it loads the module.
-//! * [`launch`], [`keeper`]: how a worker is started, and who keeps a PIN that was typed.
-//! * [`link`]: one running worker as the agent sees it.
-//! * [`workers`], [`calls`], [`supervisor`]: all of them behind one handle, what is asked of them, and their replacement.
-//! * [`blocking`]: one of them for commands that work in blocking steps.
+//! * `wire`: what crosses the socket between the two: typed, length-limited messages.
+//! * `serve`: the worker's main loop around the blocking [`super::Keystore`].
+//! * `sandbox`: what a worker gives up before it loads the module.
+//! * `launch`, `keeper`: how a worker is started, and who keeps a PIN that was typed.
+//! * `link`: one running worker as the agent sees it.
+//! * `workers`, `calls`, `supervisor`: all of them behind one handle, what is asked of them, and their replacement.
+//! * `blocking`: one of them for commands that work in blocking steps.
 
 pub mod blocking;
 mod calls;
