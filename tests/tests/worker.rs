@@ -73,6 +73,14 @@ async fn until_served(client: &mut Client) -> Duration {
     begun.elapsed()
 }
 
+async fn until_all_serve(client: &mut Client) {
+    let begun = Instant::now();
+    while !client.call(&Status {}).await.unwrap().workers.iter().all(|worker| worker.health == Health::Ok) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "a worker does not come back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 async fn events(organisation: &Organisation, event: &str) -> Vec<strongroom_proto::audit::record::Record> {
     let log = read_log(&mut organisation.admin.connect().await, None).await;
     log.into_iter().map(|entry| entry.record).filter(|record| record.event == event).collect()
@@ -120,6 +128,8 @@ async fn killed_workers_are_replaced_and_nobody_waits_for_them() {
         assert!(first.is_ok() || first == Err(ErrorKind::HsmUnavailable), "{first:?}");
         lists_work(&mut client).await;
         until_served(&mut client).await;
+        // One serves already while the other still starts: killed then, it comes back once for two deaths.
+        until_all_serve(&mut client).await;
         assert!(await_workers(agent, WORKERS).iter().all(|worker| !workers.contains(worker)));
     }
     let back = events(&organisation, "token.back").await;
