@@ -118,6 +118,8 @@ pub async fn init(config: &Config, founding: &Founding) -> anyhow::Result<Founde
         names: IdentityNames { slug: founding.admin.clone(), name: founding.admin_name.clone() },
         kind: IdentityKind::Technician,
         roles: vec![OrgRole::Admin],
+        until: None,
+        service: None,
         key,
     };
     store

@@ -23,3 +23,4 @@ pub mod session;
 pub mod state;
 pub mod store;
 mod token_section;
+mod upkeep;

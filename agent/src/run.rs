@@ -161,6 +161,7 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
     let renewing = tokio::spawn(renew_endorsement(Arc::clone(&agent), background.clone()));
     let recording = tokio::spawn(record_events(store.clone(), events));
     let keeping = tokio::spawn(schedule::run(Arc::clone(&agent), config.clone(), token_id, background.clone()));
+    let upkeep = tokio::spawn(crate::upkeep::run(Arc::clone(&agent), background.clone()));
     tracing::info!(socket = %config.socket.display(), %instance, "ready");
     crate::os::notify_ready();
 
@@ -170,7 +171,7 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
         tracing::error!(?refused, "the stop could not be recorded");
     }
     background.cancel();
-    let _ = tokio::join!(signing, renewing, keeping);
+    let _ = tokio::join!(signing, renewing, keeping, upkeep);
     workers.close().await;
     recording.abort();
     store.close().await;

@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// Every `"family.event"` literal of the folders in which records are made.
 fn events_in(folder: &Path, events: &mut BTreeSet<String>) {
-    const FAMILIES: [&str; 15] = [
+    const FAMILIES: [&str; 19] = [
         "log.",
         "agent.",
         "token.",
@@ -24,9 +24,14 @@ fn events_in(folder: &Path, events: &mut BTreeSet<String>) {
         "backup.",
         "drill.",
         "emergency.",
+        "group.",
+        "pending.",
+        "policy.",
+        "request.",
     ];
     // Names of commitments look like events and are none.
-    const COMMITMENTS: [&str; 4] = ["account.name", "vault.name", "vault.new_name", "actor.name"];
+    const COMMITMENTS: [&str; 6] =
+        ["account.name", "account.address", "vault.name", "vault.new_name", "actor.name", "group.name"];
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

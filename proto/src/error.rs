@@ -67,6 +67,8 @@ kinds! {
     Expired = "expired", -32012, 8;
     /// A frame, list or file is over its limit.
     TooLarge = "too_large", -32013, 1;
+    /// The vault gives codes only to calls that are signed.
+    NeedsSignature = "needs_signature", -32014, 4;
     /// A fault of the agent itself.
     Internal = "internal", -32603, 1;
 }

@@ -237,6 +237,18 @@ id! {
     /// Identifies a ceremony for ever.
     CeremonyId
 }
+id! {
+    /// Identifies a group of identities for ever.
+    GroupId
+}
+id! {
+    /// Identifies a request for access for ever.
+    RequestId
+}
+id! {
+    /// Identifies a change that waits, or waited, for a second person.
+    PendingId
+}
 
 #[cfg(test)]
 mod tests {

@@ -30,10 +30,10 @@ macro_rules! vocabulary {
         }
 
         impl std::str::FromStr for $name {
-            type Err = UnknownWord;
+            type Err = $crate::words::UnknownWord;
 
-            fn from_str(text: &str) -> Result<Self, UnknownWord> {
-                Self::ALL.iter().copied().find(|member| member.as_str() == text).ok_or_else(|| UnknownWord {
+            fn from_str(text: &str) -> Result<Self, $crate::words::UnknownWord> {
+                Self::ALL.iter().copied().find(|member| member.as_str() == text).ok_or_else(|| $crate::words::UnknownWord {
                     word: text.chars().take(40).collect(),
                     allowed: Self::ALL.iter().map(|member| member.as_str()).collect::<Vec<_>>().join(", "),
                 })
@@ -42,12 +42,14 @@ macro_rules! vocabulary {
     };
 }
 
+pub(crate) use vocabulary;
+
 /// A word outside a closed vocabulary.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("\"{word}\" is none of: {allowed}")]
 pub struct UnknownWord {
-    word: String,
-    allowed: String,
+    pub(crate) word: String,
+    pub(crate) allowed: String,
 }
 
 vocabulary! {
@@ -92,7 +94,9 @@ vocabulary! {
     IdentityKind {
         /// A person.
         Technician = "technician",
-        /// A script.
+        /// A person from outside, whose access ends on a date that is set beforehand.
+        Contractor = "contractor",
+        /// A script: takes codes of listed accounts, and nothing else.
         Service = "service",
     }
 }
@@ -102,7 +106,9 @@ vocabulary! {
     IdentityStatus {
         /// May log in.
         Active = "active",
-        /// May not log in until reinstated.
+        /// May log in and look, and takes no codes until somebody else has looked: a tripwire put them on hold.
+        Held = "held",
+        /// May not log in until somebody else resumes them.
         Suspended = "suspended",
         /// Never again.
         Revoked = "revoked",
@@ -165,6 +171,8 @@ vocabulary! {
         Listed = "listed",
         /// Nothing is released while the vault is frozen.
         Frozen = "frozen",
+        /// Not now: outside the hours in which codes are given, or on hold.
+        Closed = "closed",
     }
 }
 
@@ -194,6 +202,66 @@ vocabulary! {
         /// Somebody took it back, or one of the two lost the right to it.
         Cancelled = "cancelled",
         /// Nobody confirmed or ran it in time.
+        Expired = "expired",
+    }
+}
+
+vocabulary! {
+    /// What one person did and a second has to confirm.
+    PendingKind {
+        /// A key of an identity.
+        Key = "key",
+        /// A grant: somebody's first, or one beyond the portfolio cap.
+        Grant = "grant",
+        /// Membership in a group.
+        Member = "member",
+        /// Roles over the organisation.
+        Roles = "roles",
+        /// Login by certificate.
+        Certificates = "certificates",
+        /// A vault's policy that allows more than before.
+        VaultPolicy = "vault-policy",
+        /// The organisation's policy that allows more than before.
+        OrgPolicy = "org-policy",
+    }
+}
+
+vocabulary! {
+    /// How far a pending change is.
+    PendingStatus {
+        /// Waits for a second person.
+        Waiting = "waiting",
+        /// A second person confirmed it.
+        Confirmed = "confirmed",
+        /// Somebody rejected it or took it back.
+        Rejected = "rejected",
+        /// Nobody confirmed it in time, or who proposed it has lost the right to.
+        Lapsed = "lapsed",
+    }
+}
+
+vocabulary! {
+    /// How somebody asks for access.
+    RequestKind {
+        /// Others approve first.
+        Access = "access",
+        /// At once; somebody else reviews it afterwards.
+        BreakGlass = "break-glass",
+    }
+}
+
+vocabulary! {
+    /// How far a request is.
+    RequestStatus {
+        /// Waits for approvals.
+        Waiting = "waiting",
+        /// Its grant was given.
+        Approved = "approved",
+        /// Somebody refused it.
+        Denied = "denied",
+        /// Who made it took it back.
+        Cancelled = "cancelled",
+        /// Nobody decided in time.
         Expired = "expired",
     }
 }

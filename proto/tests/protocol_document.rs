@@ -16,7 +16,10 @@ use strongroom_proto::login::{
     AGENT_NAMESPACE, CERTIFICATE_NAMESPACE, ENDORSEMENT_NAMESPACE, LOGIN_NAMESPACE, STEP_UP_NAMESPACE, agent_text,
     endorsement_text, login_text, step_up_text,
 };
-use strongroom_proto::method::{self, Method, account, agent, audit, ceremony, code, grant, identity, session, vault};
+use strongroom_proto::method::{
+    self, Method, account, agent, audit, ceremony, code, grant, group, identity, pending, policy, session, vault,
+};
+use strongroom_proto::policy::{BreakGlass, Harvest, OrgPolicy, TicketPattern, VaultPolicy};
 use strongroom_proto::rpc::{Outcome, REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Request, Response};
 use strongroom_proto::words;
 
@@ -107,10 +110,46 @@ fn limits_and_words_are_those_of_the_code() {
     check("ceremony kind", words::CeremonyKind::ALL.iter().map(|word| word.as_str()).collect());
     check("ceremony status", words::CeremonyStatus::ALL.iter().map(|word| word.as_str()).collect());
     check("access", words::Access::ALL.iter().map(|word| word.as_str()).collect());
+    check("pending kind", words::PendingKind::ALL.iter().map(|word| word.as_str()).collect());
+    check("pending status", words::PendingStatus::ALL.iter().map(|word| word.as_str()).collect());
+    check("request kind", words::RequestKind::ALL.iter().map(|word| word.as_str()).collect());
+    check("request status", words::RequestStatus::ALL.iter().map(|word| word.as_str()).collect());
     for state in [agent::State::Ready, agent::State::HsmUnavailable, agent::State::Sealed] {
         let word = serde_json::to_string(&state).unwrap();
         assert!(section("agent.status").contains(&format!("`{}`", word.trim_matches('"'))), "{word}");
     }
+}
+
+#[test]
+fn every_rule_of_a_policy_has_its_row() {
+    let policy = OrgPolicy {
+        portfolio_cap_percent: Some(20),
+        session_idle_min: Some(15),
+        session_longest_h: Some(12),
+        harvest: Some(Harvest { accounts: 5, within_min: 10 }),
+        vault: VaultPolicy {
+            ticket_pattern: Some(TicketPattern::new("T-[0-9]+").unwrap()),
+            releases_per_hour: Some(60),
+            break_glass: Some(BreakGlass::default()),
+            harvest: Some(Harvest { accounts: 5, within_min: 10 }),
+            hours: serde_json::from_str(r#"{"days":["mon"],"from":"08:00","until":"18:00","zone":"UTC"}"#).unwrap(),
+            ..VaultPolicy::default()
+        },
+        ..OrgPolicy::default()
+    };
+    let (section, _) = DOCUMENT.split_once("\n### Policies\n").unwrap().1.split_once("\n### ").unwrap();
+    let row = |key: &str| assert!(section.contains(&format!("\n| `{key}` | ")), "{key} has no row");
+    let Value::Object(rules) = serde_json::to_value(&policy).unwrap() else { panic!("an object") };
+    rules.keys().for_each(|key| row(key));
+    let Value::Object(rules) = &rules["vault"] else { panic!("an object") };
+    for (key, value) in rules {
+        match value {
+            Value::Object(table) if key != "hours" => table.keys().for_each(|name| row(&format!("{key}.{name}"))),
+            _ => row(key),
+        }
+    }
+    // None was left out above: what is absent is not serialised.
+    assert_eq!(rules.len(), 11);
 }
 
 /// One struct of the wire as its source has it.
@@ -284,6 +323,23 @@ fn every_method_has_an_example_that_its_types_read() {
                         identity::KeyAdd,
                         identity::KeyRemove,
                         identity::Revoke,
+                        identity::Update,
+                        identity::Roles,
+                        identity::Suspend,
+                        identity::Resume,
+                        group::List,
+                        group::Create,
+                        group::Remove,
+                        group::MemberAdd,
+                        group::MemberRemove,
+                        pending::List,
+                        pending::Show,
+                        pending::Confirm,
+                        pending::Reject,
+                        policy::Show,
+                        policy::Set,
+                        policy::ShowOrg,
+                        policy::SetOrg,
                         ceremony::Propose,
                         ceremony::List,
                         ceremony::Show,

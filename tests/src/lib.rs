@@ -11,6 +11,7 @@ pub mod fault_report;
 pub mod faulty_module;
 pub mod fresh_token;
 pub mod organisation;
+pub mod pending;
 pub mod people;
 pub mod pty;
 pub mod raw;

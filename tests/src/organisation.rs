@@ -210,6 +210,8 @@ impl Organisation {
             kind: IdentityKind::Technician,
             roles: roles.to_vec(),
             public_key: person.public_key(),
+            until: None,
+            service: None,
         };
         admin.call(&enrol).await.unwrap_or_else(|error| panic!("enrol {}: {error}", person.slug)).id
     }
@@ -254,11 +256,13 @@ pub async fn create_vault(admin: &mut Client, name: &str, scheme: Scheme) {
 pub async fn give(by: &mut Client, vault: &str, identity: &str, role: VaultRole) -> strongroom_proto::ids::GrantId {
     let give = grant::Give {
         vault: slug(vault),
-        identity: slug(identity),
+        identity: Some(slug(identity)),
+        group: None,
         role,
         accounts: None,
         from: None,
         until: None,
+        hours: None,
         reason: None,
         ticket: None,
     };

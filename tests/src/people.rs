@@ -72,6 +72,12 @@ impl Person {
         }
     }
 
+    /// The same key under somebody else's name.
+    #[must_use]
+    pub fn called(&self, slug: &str) -> Self {
+        Self { slug: slug.to_owned(), ..self.clone() }
+    }
+
     /// The line of their `.pub` file.
     ///
     /// # Panics

@@ -123,7 +123,8 @@ impl Office {
 }
 
 async fn release(client: &mut Client, account: &str) -> (String, i64) {
-    let release = Release { account: account.parse().unwrap(), reason: None, ticket: None, min_remaining_s: None };
+    let release =
+        Release { account: account.parse().unwrap(), reason: None, ticket: None, min_remaining_s: None, step_up: None };
     let released = client.call(&release).await.unwrap_or_else(|error| panic!("{account}: {error}"));
     (released.code.to_string(), released.valid_from.map_or(0, |from| from.as_second()))
 }

@@ -34,8 +34,10 @@ async fn all_right(tech: &Person, vault: &str, count: usize, counter: u64) {
     let mut client = tech.connect().await;
     for place in 0..count {
         let account = format!("{vault}/a{place}").parse().unwrap();
-        let released =
-            client.call(&Release { account, reason: None, ticket: None, min_remaining_s: None }).await.unwrap();
+        let released = client
+            .call(&Release { account, reason: None, ticket: None, min_remaining_s: None, step_up: None })
+            .await
+            .unwrap();
         assert_eq!(released.counter, Some(counter));
         assert_eq!(*released.code, hotp(&seed(place), counter, 6), "{vault}/a{place}");
     }

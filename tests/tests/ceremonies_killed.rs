@@ -126,7 +126,7 @@ async fn rotate(admin: Person, recovery: String, ceremony: CeremonyId) -> u64 {
 /// Takes one code. False if the agent is gone; a wrong code, or a refusal, fails the test.
 async fn take(client: &mut Client, name: &str) -> bool {
     let account = format!("acme/{name}").parse().unwrap();
-    match client.call(&Release { account, reason: None, ticket: None, min_remaining_s: None }).await {
+    match client.call(&Release { account, reason: None, ticket: None, min_remaining_s: None, step_up: None }).await {
         Ok(released) => {
             assert_eq!(*released.code, hotp(&seed(name), released.counter.unwrap(), 6), "{name}");
             true

@@ -136,7 +136,13 @@ async fn killed(times: u32, part: u32) {
 async fn take_codes(person: Person, account: &'static str, told: Arc<Mutex<Told>>) {
     let Ok(mut client) = person.try_connect().await else { return };
     loop {
-        let wanted = Release { account: account.parse().unwrap(), reason: None, ticket: None, min_remaining_s: None };
+        let wanted = Release {
+            account: account.parse().unwrap(),
+            reason: None,
+            ticket: None,
+            min_remaining_s: None,
+            step_up: None,
+        };
         let Ok(released) = client.call(&wanted).await else { return };
         let mut told = told.lock().unwrap();
         if let Some(counter) = released.counter {
@@ -162,11 +168,13 @@ async fn manage(manager: Person, turn: u32, told: Arc<Mutex<Told>>) {
 async fn give_and_end(client: &mut Client) -> Option<Vec<(Receipt, &'static str, Option<u64>)>> {
     let wanted = Give {
         vault: slug("acme"),
-        identity: slug("guest"),
+        identity: Some(slug("guest")),
+        group: None,
         role: VaultRole::Viewer,
         accounts: None,
         from: None,
         until: None,
+        hours: None,
         reason: None,
         ticket: None,
     };

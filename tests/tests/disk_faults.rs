@@ -71,7 +71,7 @@ impl House {
 
 async fn release(client: &mut Client, account: &str) -> Result<Released, CallError> {
     let account = format!("acme/{account}").parse().unwrap();
-    client.call(&Release { account, reason: None, ticket: None, min_remaining_s: None }).await
+    client.call(&Release { account, reason: None, ticket: None, min_remaining_s: None, step_up: None }).await
 }
 
 fn kind<T>(answer: Result<T, CallError>) -> ErrorKind {

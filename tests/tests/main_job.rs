@@ -8,7 +8,7 @@ use strongroom_tests::seeds::{RFC_4226, RFC_SHA1, RFC_SHA256, RFC_SHA512, base32
 use strongroom_tests::tools::oathtool;
 
 fn release(account: &str) -> Release {
-    Release { account: account.parse().unwrap(), reason: None, ticket: None, min_remaining_s: Some(5) }
+    Release { account: account.parse().unwrap(), reason: None, ticket: None, min_remaining_s: Some(5), step_up: None }
 }
 
 #[tokio::test]

@@ -130,7 +130,7 @@ async fn check_logs(auditor: &mut Client, revoked: &HashSet<IdentityId>) {
 fn wanted(turn: u32) -> Release {
     let accounts = ["acme/totp", "bluewater/totp", "acme/hotp", "acme/totp", "bluewater/hotp"];
     let account = accounts[turn as usize % accounts.len()].parse().unwrap();
-    Release { account, reason: None, ticket: None, min_remaining_s: None }
+    Release { account, reason: None, ticket: None, min_remaining_s: None, step_up: None }
 }
 
 /// Somebody who takes codes on a socket that the test looks into.

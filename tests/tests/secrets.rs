@@ -109,6 +109,8 @@ async fn nothing_that_was_written_holds_a_seed_a_pin_or_a_code() {
         kind: IdentityKind::Technician,
         roles: vec![OrgRole::Auditor],
         public_key: person.public_key(),
+        until: None,
+        service: None,
     };
     admin.call(&enrol).await.unwrap();
     let manager = organisation.enrol(&mut admin, "manager", &[]).await;
@@ -145,7 +147,7 @@ async fn nothing_that_was_written_holds_a_seed_a_pin_or_a_code() {
             for account in ["wombat-admin", "wombat-hotp"] {
                 let account = format!("{vault}/{account}").parse().unwrap();
                 let reason = Some("canary-reason-4711".to_owned());
-                let wanted = Release { account, reason, ticket: None, min_remaining_s: None };
+                let wanted = Release { account, reason, ticket: None, min_remaining_s: None, step_up: None };
                 codes.push(viewer.call(&wanted).await.unwrap().code.to_string());
             }
         }

@@ -14,7 +14,7 @@ use strongroom_tests::tools::{oathtool, output};
 
 async fn release(client: &mut Client, account: &str) -> (String, Option<i64>) {
     let account = account.parse().unwrap();
-    let wanted = Release { account, reason: None, ticket: None, min_remaining_s: None };
+    let wanted = Release { account, reason: None, ticket: None, min_remaining_s: None, step_up: None };
     let released = client.call(&wanted).await.unwrap();
     (released.code.to_string(), released.valid_from.map(|at| at.as_second()))
 }

@@ -96,7 +96,7 @@ async fn six_to_ten_digits_equal_oathtools_and_the_rfcs_arithmetic() {
         let mut client = tech.connect().await;
         for digits in 6..=10_u8 {
             let account = format!("{vault}/d{digits}").parse().unwrap();
-            let wanted = Release { account, reason: None, ticket: None, min_remaining_s: None };
+            let wanted = Release { account, reason: None, ticket: None, min_remaining_s: None, step_up: None };
             let released = client.call(&wanted).await.unwrap();
             let at = released.valid_from.unwrap().as_second();
             assert_eq!(*released.code, by_rfc_4226(u64::try_from(at).unwrap() / 30, digits), "{vault} {digits}");

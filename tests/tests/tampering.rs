@@ -166,7 +166,8 @@ impl Scene {
 }
 
 async fn take(client: &mut Client, account: &str) -> Result<(), ErrorKind> {
-    let wanted = Release { account: account.parse().unwrap(), reason: None, ticket: None, min_remaining_s: None };
+    let wanted =
+        Release { account: account.parse().unwrap(), reason: None, ticket: None, min_remaining_s: None, step_up: None };
     match client.call(&wanted).await {
         Ok(_) => Ok(()),
         Err(CallError::Failure(failure)) => Err(failure.kind),

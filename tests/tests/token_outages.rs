@@ -72,7 +72,10 @@ impl House {
     async fn release(&mut self, vault: &str) -> Result<(), ErrorKind> {
         let account = format!("{vault}/slow").parse().unwrap();
         let from = Timestamp::now();
-        let answer = self.client.call(&Release { account, reason: None, ticket: None, min_remaining_s: None }).await;
+        let answer = self
+            .client
+            .call(&Release { account, reason: None, ticket: None, min_remaining_s: None, step_up: None })
+            .await;
         match answer {
             Ok(released) => {
                 let right = codes_between(PERIOD_S, from, Timestamp::now());

@@ -40,7 +40,8 @@ async fn furnish(organisation: &Organisation) -> Person {
 
 /// Takes a code and insists that it is oathtool's.
 async fn take(client: &mut Client, account: &str) -> Result<(), ErrorKind> {
-    let release = Release { account: account.parse().unwrap(), reason: None, ticket: None, min_remaining_s: None };
+    let release =
+        Release { account: account.parse().unwrap(), reason: None, ticket: None, min_remaining_s: None, step_up: None };
     match client.call(&release).await {
         Ok(released) => {
             let at = released.valid_from.unwrap().to_string();

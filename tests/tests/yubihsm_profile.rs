@@ -109,8 +109,13 @@ async fn an_agent_serves_from_it() {
     import(&mut manager.connect().await, "acme", vec![row("hotp", OtpKind::Hotp, Algorithm::Sha1, 6, RFC_SHA1)]).await;
     let mut client = tech.connect().await;
     for code in ["755224", "287082", "359152"] {
-        let release =
-            Release { account: "acme/hotp".parse().unwrap(), reason: None, ticket: None, min_remaining_s: None };
+        let release = Release {
+            account: "acme/hotp".parse().unwrap(),
+            reason: None,
+            ticket: None,
+            min_remaining_s: None,
+            step_up: None,
+        };
         assert_eq!(*client.call(&release).await.unwrap().code, code, "RFC 4226, appendix D");
     }
     // What the token cannot do is said to whoever asks for it.

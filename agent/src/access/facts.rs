@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use strongroom_proto::audit::record::GrantRef;
 use strongroom_proto::ids::{AccountId, GrantId, IdentityId, VaultId};
-use strongroom_proto::words::{Assurance, IdentityStatus, VaultRole};
+use strongroom_proto::words::{Assurance, IdentityKind, IdentityStatus, VaultRole};
 
+use super::hours;
 use super::{Facts, Scope, Terms, VaultFacts};
 use crate::state::rows::{Grant, Row as _};
 use crate::state::{LogId, State};
@@ -24,6 +25,8 @@ pub struct GrantFact {
     pub from: Timestamp,
     /// Until when (exclusive); absent means standing.
     pub until: Option<Timestamp>,
+    /// True outside the hours that it is limited to: it shows, and gives no codes.
+    pub closed: bool,
 }
 
 impl GrantFact {
@@ -47,7 +50,7 @@ impl GrantFact {
         }
     }
 
-    fn of(state: &State, grant: &Grant) -> Self {
+    fn of(state: &State, grant: &Grant, now: Timestamp) -> Self {
         let mark = state.marks.get(&(grant.log(), Grant::KIND, grant.key()));
         Self {
             id: grant.id,
@@ -56,36 +59,50 @@ impl GrantFact {
             accounts: grant.accounts.clone(),
             from: grant.from,
             until: grant.until,
+            closed: grant.hours.as_ref().is_some_and(|hours| !hours::includes(hours, now)),
         }
     }
 }
 
 /// The facts for an operation on the organisation.
 #[must_use]
-pub fn org_facts(state: &State, identity: IdentityId, key: &str, assurance: Assurance) -> Facts {
+pub fn org_facts(state: &State, identity: IdentityId, key: &str, assurance: Assurance, now: Timestamp) -> Facts {
     let found = state.identities.get(&identity);
     Facts {
         status: found.map_or(IdentityStatus::Revoked, |identity| identity.status),
-        key_active: state.keys.get(key).is_some_and(|key| key.active && key.identity == identity),
+        over: found.is_some_and(|identity| identity.until.is_some_and(|until| until <= now)),
+        kind: found.map_or(IdentityKind::Technician, |identity| identity.kind),
+        key_active: state.keys.get(key).is_some_and(|key| key.logs_in() && key.identity == identity),
         roles: found.map(|identity| identity.roles.clone()).unwrap_or_default(),
         assurance,
         grants: Vec::new(),
         vault: None,
         sealed: state.sealed.contains_key(&LogId::Org),
+        hindrance: None,
     }
 }
 
 /// The facts for an operation in a vault.
 #[must_use]
-pub fn facts(state: &State, identity: IdentityId, key: &str, assurance: Assurance, vault: VaultId) -> Facts {
-    let org = org_facts(state, identity, key, assurance);
+pub fn facts(
+    state: &State,
+    identity: IdentityId,
+    key: &str,
+    assurance: Assurance,
+    vault: VaultId,
+    now: Timestamp,
+) -> Facts {
+    let org = org_facts(state, identity, key, assurance, now);
+    let held = state.grants_in(identity, vault).filter(|grant| !grant.pending);
     Facts {
         sealed: org.sealed || state.sealed.contains_key(&LogId::Vault(vault)),
-        grants: state.grants_in(identity, vault).map(|grant| GrantFact::of(state, grant)).collect(),
+        grants: held.map(|grant| GrantFact::of(state, grant, now)).collect(),
         vault: state.policies.get(&vault).map(|policy| VaultFacts {
-            min_assurance: policy.min_assurance,
+            min_assurance: policy.rules.min_assurance,
             frozen: policy.frozen,
             destroyed: state.vaults.get(&vault).is_some_and(|vault| vault.destroyed_at.is_some()),
+            closed: policy.rules.hours.as_ref().is_some_and(|hours| !hours::includes(hours, now)),
+            break_glass: policy.rules.break_glass.is_some(),
         }),
         ..org
     }

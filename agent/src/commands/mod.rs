@@ -4,11 +4,15 @@
 pub mod account;
 pub mod ceremony;
 pub mod grant;
+pub mod group;
 pub mod identity;
 pub mod organisation;
+pub mod pending;
+pub mod policy;
 pub mod recovery;
 pub mod release;
 pub mod session;
+pub mod step_up;
 pub mod vault;
 
 use jiff::Timestamp;
@@ -17,7 +21,7 @@ use strongroom_proto::error::{ErrorKind, Failure};
 use strongroom_proto::ids::{IdentityId, Slug, VaultId};
 use strongroom_proto::words::{Assurance, OrgRole};
 
-use crate::access::{Denial, Facts, Operation, Terms, decide, facts, org_facts};
+use crate::access::{Denial, Facts, Operation, Release, Terms, decide, facts, hindrance, org_facts};
 use crate::state::rows::{Account, Vault};
 use crate::state::{LogId, State};
 use crate::store::tx::{Draft, Refusal, Tx};
@@ -53,14 +57,14 @@ impl Caller {
 
     /// The facts about this caller for the organisation.
     #[must_use]
-    pub fn org_facts(&self, state: &State) -> Facts {
-        org_facts(state, self.identity(), &self.actor.key, self.assurance())
+    pub fn org_facts(&self, state: &State, now: Timestamp) -> Facts {
+        org_facts(state, self.identity(), &self.actor.key, self.assurance(), now)
     }
 
     /// The facts about this caller in a vault.
     #[must_use]
-    pub fn facts(&self, state: &State, vault: VaultId) -> Facts {
-        facts(state, self.identity(), &self.actor.key, self.assurance(), vault)
+    pub fn facts(&self, state: &State, vault: VaultId, now: Timestamp) -> Facts {
+        facts(state, self.identity(), &self.actor.key, self.assurance(), vault, now)
     }
 
     /// Decides about the organisation.
@@ -68,7 +72,8 @@ impl Caller {
     /// # Errors
     /// The denial.
     pub fn may(&self, state: &State, operation: Operation, now: Timestamp) -> Result<Terms, Denial> {
-        decide(&self.org_facts(state), operation, now.max(state.latest))
+        let now = now.max(state.latest);
+        decide(&self.org_facts(state, now), operation, now)
     }
 
     /// Decides in a vault.
@@ -76,7 +81,18 @@ impl Caller {
     /// # Errors
     /// The denial.
     pub fn may_in(&self, state: &State, vault: VaultId, operation: Operation, now: Timestamp) -> Result<Terms, Denial> {
-        decide(&self.facts(state, vault), operation, now.max(state.latest))
+        let now = now.max(state.latest);
+        decide(&self.facts(state, vault, now), operation, now)
+    }
+
+    /// Decides on one release, with what the vault's rules ask of it.
+    ///
+    /// # Errors
+    /// The denial.
+    pub fn may_release(&self, state: &State, release: &Release<'_>, now: Timestamp) -> Result<Terms, Denial> {
+        let now = now.max(state.latest);
+        let facts = Facts { hindrance: hindrance(state, release, now), ..self.facts(state, release.vault, now) };
+        decide(&facts, Operation::CodeRelease(release.account), now)
     }
 
     /// True if the caller holds an org role.
@@ -117,6 +133,16 @@ impl Caller {
                 | Denial::NeedsApproval
                 | Denial::NeedsAssurance(_)
                 | Denial::Frozen
+                | Denial::Held
+                | Denial::Closed
+                | Denial::NeedsSignature
+                | Denial::NeedsReason
+                | Denial::NeedsTicket
+                | Denial::Limited { .. }
+                | Denial::Harvest
+                | Denial::CheckedOut
+                | Denial::WindowTaken
+                | Denial::OtherUid
                 | Denial::Destroyed,
             ) if state.heads.contains_key(&LogId::Vault(vault)) => LogId::Vault(vault),
             (vault, _) => {
@@ -124,7 +150,7 @@ impl Caller {
                 LogId::Org
             }
         };
-        Refusal { failure, record: Some((log, Box::new(draft))) }
+        Refusal::recorded(failure, log, draft)
     }
 
     /// The refusal for an address that does not exist: same answer as for one that the caller may not know of, and the

@@ -7,7 +7,7 @@ use strongroom_proto::audit::record::RecordOutcome;
 use strongroom_proto::method::Receipt;
 
 use super::REASON_LEN_MAX;
-use super::identity::{NewIdentity, place_identity};
+use super::identity::{By, NewIdentity, place_identity};
 use crate::keystore::worker::TokenEvent;
 use crate::state::LogId;
 use crate::state::rows::Org;
@@ -24,7 +24,7 @@ pub fn found(tx: &mut Tx<'_>, org: &Org, admin: &NewIdentity) -> Result<((), Rec
         .detail("recovery_recipients", org.recovery_recipients.len());
     tx.put(org)?;
     tx.append(LogId::Org, genesis)?;
-    let (_, receipt) = place_identity(tx, admin, Draft::new("identity.enrol").detail("sole_admin", 1))?;
+    let (_, receipt) = place_identity(tx, admin, By::HOST, Draft::new("identity.enrol").detail("sole_admin", 1))?;
     Ok(((), receipt))
 }
 

@@ -9,7 +9,7 @@ use strongroom_proto::method::Receipt;
 use strongroom_proto::words::{IdentityKind, IdentityStatus, OrgRole};
 
 use super::about_identity;
-use super::identity::{NewIdentity, check_key_unused, place_identity};
+use super::identity::{By, NewIdentity, check_key_unused, place_identity};
 use crate::state::LogId;
 use crate::state::rows::{Identity, IdentityNames, Key, Org, SealedSeedRow, VaultKeyRow};
 use crate::store::tx::{Draft, Refusal, Tx};
@@ -140,17 +140,21 @@ pub fn emergency_admin(
     recipient: &str,
 ) -> Result<(IdentityId, Receipt), Refusal> {
     const EVENT: &str = "emergency.admin";
-    check_key_unused(tx, &key.fingerprint)?;
+    let known = tx.state.identity(&names.slug).cloned();
+    let id = known.as_ref().map_or_else(IdentityId::random, |identity| identity.id);
+    check_key_unused(tx, id, &key.fingerprint)?;
     let draft = Draft::new(EVENT).detail("recovery_recipient", recipient).detail("unconfirmed", 1);
-    let Some(identity) = tx.state.identity(&names.slug).cloned() else {
+    let Some(identity) = known else {
         let new = NewIdentity {
-            id: IdentityId::random(),
+            id,
             names: names.clone(),
             kind: IdentityKind::Technician,
             roles: vec![OrgRole::Admin],
+            until: None,
+            service: None,
             key: key.clone(),
         };
-        return place_identity(tx, &new, draft);
+        return place_identity(tx, &new, By::HOST, draft);
     };
     if identity.status == IdentityStatus::Revoked {
         let message = format!("{} was revoked, which is for ever: choose another name.", names.slug);
@@ -158,10 +162,10 @@ pub fn emergency_admin(
     }
     let mut draft = about_identity(draft, &identity).detail("kind", identity.kind.as_str()).detail("roles", "admin");
     draft.target.key = Some(key.fingerprint.clone());
-    let (id, now) = (identity.id, tx.now);
+    let now = tx.now;
     if !identity.roles.contains(&OrgRole::Admin) {
         let roles = [identity.roles.as_slice(), &[OrgRole::Admin]].concat();
-        tx.put(Identity { roles, ..identity })?;
+        tx.put(Identity { roles, vetted: true, ..identity })?;
     }
     tx.put(Key { identity: id, added_at: now, ..key.clone() })?;
     let receipt = tx.append(LogId::Org, draft)?;

@@ -7,10 +7,12 @@ use strongroom_proto::ids::{AccountAddress, AccountId, IdentityId};
 use strongroom_proto::method::Receipt;
 use strongroom_proto::words::OtpKind;
 
+use super::identity::hold;
+use super::step_up::Signed;
 use super::{Caller, about_account, find_account};
-use crate::access::Operation;
-use crate::state::LogId;
+use crate::access::{Denial, Release};
 use crate::state::rows::Account;
+use crate::state::{LogId, State, recent};
 use crate::store::durable::Releases;
 use crate::store::sqlite::take_window;
 use crate::store::tx::{Refusal, Tx};
@@ -24,6 +26,10 @@ pub struct Wanted {
     pub reason: Option<String>,
     /// Ticket number.
     pub ticket: Option<String>,
+    /// The caller's signature over the call, if there is one.
+    pub signed: Option<Signed>,
+    /// Part of what was signed.
+    pub min_remaining_s: Option<u32>,
     /// The account and time step that the code was computed for; absent for HOTP, whose counter is drawn here.
     pub computed: Option<Computed>,
 }
@@ -71,13 +77,31 @@ pub fn release(tx: &mut Tx<'_>, caller: &Caller, wanted: &Wanted) -> Result<(App
     let log = LogId::Vault(vault.id);
     let now = tx.now;
     let draft = about_account(caller.draft(&tx.state, EVENT), &account);
-    let terms = caller
-        .may_in(&tx.state, vault.id, Operation::CodeRelease(account.id), now)
-        .map_err(|denial| caller.refused(&tx.state, denial, Some(vault.id), draft.clone()))?;
+    let asked = Release {
+        identity: caller.identity(),
+        uid: caller.from.uid,
+        vault: vault.id,
+        account: account.id,
+        step: wanted.computed.map(|computed| computed.step),
+        reason: wanted.reason.as_deref(),
+        ticket: wanted.ticket.as_deref(),
+        signed: wanted.signed.is_some(),
+    };
+    let terms = caller.may_release(&tx.state, &asked, now).map_err(|denial| {
+        let refusal = caller.refused(&tx.state, denial, Some(vault.id), draft.clone());
+        if denial == Denial::Harvest { tripped(&tx.state, caller, "harvest", refusal) } else { refusal }
+    })?;
     // Rows that do not open are missing here: say why, rather than that the account has changed.
     tx.check_whole(log)?;
 
     let mut draft = draft.maybe_text("reason", wanted.reason.as_deref()).maybe_text("ticket", wanted.ticket.as_deref());
+    if let Some(signed) = &wanted.signed {
+        // With reason and ticket, all that the digest covers: whoever has the log computes it anew.
+        draft = signed.note(draft).text("account.address", wanted.address.to_string());
+        if let Some(min_remaining_s) = wanted.min_remaining_s {
+            draft = draft.detail("min_remaining_s", min_remaining_s);
+        }
+    }
     draft.grant = terms.grant;
     // Codes follow the wall clock: one that stands behind the log is suspect, and the release says so.
     let behind_s = tx.clock_behind_s();
@@ -96,8 +120,15 @@ pub fn release(tx: &mut Tx<'_>, caller: &Caller, wanted: &Wanted) -> Result<(App
     };
     let name = if account.kind == OtpKind::Hotp { "counter" } else { "step" };
     let receipt = tx.append(log, draft.detail(name, moving_factor))?;
+    tx.state.note_release(caller.identity(), recent::Release { at: now, vault: vault.id, account: account.id });
     let taken_by = taken_by.into_iter().filter(|(who, _)| *who != caller.identity()).collect();
     Ok((Approved { account: account.id, moving_factor, taken_by }, receipt))
+}
+
+/// Holds the caller in the same commit as the denial: between the two no other code is given.
+fn tripped(state: &State, caller: &Caller, cause: &'static str, refusal: Refusal) -> Refusal {
+    let (caller, draft) = (caller.clone(), caller.draft(state, "identity.hold"));
+    Refusal { also: Some(Box::new(move |tx| hold(tx, &caller, cause, draft))), ..refusal }
 }
 
 /// Uses up a counter. It happens before the code is computed: a crash in between skips a counter and never repeats one.

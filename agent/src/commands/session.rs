@@ -6,7 +6,7 @@ use strongroom_proto::audit::record::{Actor, From, RecordOutcome};
 use strongroom_proto::error::{ErrorKind, Failure};
 use strongroom_proto::ids::IdentityId;
 use strongroom_proto::method::Receipt;
-use strongroom_proto::words::{IdentityStatus, OrgRole};
+use strongroom_proto::words::OrgRole;
 
 use super::Caller;
 use crate::access::Operation;
@@ -22,12 +22,12 @@ use crate::store::tx::{Draft, Refusal, Tx};
 pub fn begin(tx: &mut Tx<'_>, caller: &Caller, counter: Option<u32>) -> Result<(bool, Receipt), Refusal> {
     const EVENT: &str = "session.login";
     let now = tx.now;
-    let facts = caller.org_facts(&tx.state);
+    let active = tx.state.identities.get(&caller.identity()).is_some_and(|identity| identity.is_active(now));
     let mut draft = caller.draft(&tx.state, EVENT);
-    if facts.status != IdentityStatus::Active || !facts.key_active {
+    if !active || !caller.org_facts(&tx.state, now).key_active {
         draft.outcome = RecordOutcome::Denied;
         draft.detail.insert("kind".into(), ErrorKind::Unauthenticated.as_str().into());
-        return Err(Refusal { failure: login_refused(), record: Some((LogId::Org, Box::new(draft))) });
+        return Err(Refusal::recorded(login_refused(), LogId::Org, draft));
     }
     let before = tx.state.logins.get(&caller.identity());
     let mut counters: BTreeMap<String, u32> = before.map(|login| login.counters.clone()).unwrap_or_default();

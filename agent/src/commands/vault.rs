@@ -3,8 +3,10 @@
 use strongroom_proto::error::{ErrorKind, Failure};
 use strongroom_proto::ids::{Slug, VaultId};
 use strongroom_proto::method::Receipt;
+use strongroom_proto::policy::VaultPolicy;
 use strongroom_proto::words::{Assurance, Scheme};
 
+use super::policy::check_vault_policy;
 use super::{Caller, about_vault, find_vault};
 use crate::access::Operation;
 use crate::keystore::VaultKey;
@@ -21,8 +23,8 @@ pub struct NewVault {
     pub names: VaultNames,
     /// How seeds are sealed.
     pub scheme: Scheme,
-    /// The weakest login that may take codes.
-    pub min_assurance: Assurance,
+    /// The weakest login that may take codes, if not the one that the organisation's policy says.
+    pub min_assurance: Option<Assurance>,
     /// The vault key.
     pub key: VaultKey,
 }
@@ -41,12 +43,16 @@ pub fn create(tx: &mut Tx<'_>, caller: &Caller, new: &NewVault) -> Result<(Vault
     let log = LogId::Vault(new.id);
     let vault = Vault { id: new.id, created_at: now, destroyed_at: None, names: new.names.clone() };
     tx.put(vault.clone())?;
-    tx.put(Policy { vault: new.id, min_assurance: new.min_assurance, scheme: new.scheme, frozen: false })?;
+    let default = tx.state.org_policy.vault.clone();
+    let rules = VaultPolicy { min_assurance: new.min_assurance.unwrap_or(default.min_assurance), ..default };
+    check_vault_policy(&tx.state, None, &rules, now)?;
+    let min_assurance = rules.min_assurance;
+    tx.put(Policy { vault: new.id, scheme: new.scheme, frozen: false, rules })?;
     tx.put(VaultKeyRow { key: new.key.clone(), created_at: now })?;
     let genesis = Draft::new("log.open")
         .detail("agent_key", tx.state.org.agent_key.clone())
         .detail("scheme", new.scheme.as_str())
-        .detail("min_assurance", new.min_assurance.as_str())
+        .detail("min_assurance", min_assurance.as_str())
         .text("vault.name", new.names.slug.as_str());
     tx.append(log, genesis)?;
     let mut draft = about_vault(caller.draft(&tx.state, "vault.create"), &vault);

@@ -82,6 +82,7 @@ fn item(view: &State, caller: &Caller, account: &Account, address: AccountAddres
         Ok(_) => Access::Open,
         Err(Denial::Frozen) => Access::Frozen,
         Err(Denial::NeedsApproval) => Access::Ask,
+        Err(Denial::Closed | Denial::Held) => Access::Closed,
         Err(_) => Access::Listed,
     };
     Item {

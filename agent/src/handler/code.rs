@@ -9,9 +9,11 @@ use strongroom_proto::method::code::{Release, Released, Taken};
 use strongroom_proto::words::OtpKind;
 use zeroize::Zeroizing;
 
+use super::step_up::signed_if_given;
 use super::{Agent, Answer, Connection};
 use crate::access::Operation;
 use crate::commands::release::{self as command, Approved, Computed, Wanted};
+use crate::commands::step_up::Signed;
 use crate::commands::{Caller, REASON_LEN_MAX, TICKET_LEN_MAX, check_text};
 use crate::keystore::{SealedSeed, SeedContext, VaultKey};
 use crate::otp::{Window, render, window_at};
@@ -37,13 +39,22 @@ pub(super) async fn release(
     let caller = connection.caller(agent)?;
     check_text("reason", params.reason.as_deref().unwrap_or_default(), REASON_LEN_MAX)?;
     check_text("ticket", params.ticket.as_deref().unwrap_or_default(), TICKET_LEN_MAX)?;
+    let mut params = params;
+    let is_blank = |text: &Option<String>| text.as_deref() == Some("");
+    if params.step_up.is_some() && (is_blank(&params.reason) || is_blank(&params.ticket)) {
+        let message = "Leave out an empty reason or ticket: what is signed has to stand in the record.";
+        return Err(Failure::new(ErrorKind::InvalidParams, message));
+    }
+    let signature = signed_if_given(agent, connection, &caller, &mut params).await?;
 
     let view = agent.store.view();
     let source = Source::find(&view, &caller, &params, agent.now());
     let (result, flight) = match source {
-        Some(source) if source.account.kind != OtpKind::Hotp => time_based(agent, &caller, params, source).await?,
+        Some(source) if source.account.kind != OtpKind::Hotp => {
+            time_based(agent, &caller, params, signature, source).await?
+        }
         // Refused at the commit, and recorded there; or HOTP, whose counter is drawn by the commit.
-        source => counter_based(agent, &caller, params, source).await?,
+        source => counter_based(agent, &caller, params, signature, source).await?,
     };
     Ok(Answer { result, held: Some(Box::new(flight)), end: false })
 }
@@ -91,12 +102,13 @@ async fn time_based(
     agent: &Agent,
     caller: &Caller,
     params: Release,
+    signature: Option<Signed>,
     source: Source,
 ) -> Result<(Released, Flight), Failure> {
     let window = wait_for_window(agent, &source.account, params.min_remaining_s).await?;
     let computed = Computed { account: source.account.id, revision: source.account.revision, step: window.counter };
     let address = params.account.clone();
-    let approval = Approval::new(agent, caller, params, Some(computed));
+    let approval = Approval::new(agent, caller, params, signature, Some(computed));
     let sealed = match source.compute(agent, window.counter).await {
         Ok(sealed) => sealed,
         Err(failure) => {
@@ -129,11 +141,12 @@ async fn counter_based(
     agent: &Agent,
     caller: &Caller,
     params: Release,
+    signature: Option<Signed>,
     source: Option<Source>,
 ) -> Result<(Released, Flight), Failure> {
     let address = params.account.clone();
     let account = source.as_ref().map(|source| &source.account);
-    let submitted = Approval::new(agent, caller, params, None).submit();
+    let submitted = Approval::new(agent, caller, params, signature, None).submit();
     let (durable, flight) = approved(agent, caller, account, submitted).await?;
     // Approved although the look before saw no right: a grant came in between. The counter is spent, which is harmless.
     let source = source.ok_or_else(|| Failure::new(ErrorKind::Conflict, "Your access changed just now; try again."))?;
@@ -178,11 +191,19 @@ struct Submitted<F> {
 }
 
 impl Approval {
-    fn new(agent: &Agent, caller: &Caller, params: Release, computed: Option<Computed>) -> Self {
+    fn new(
+        agent: &Agent,
+        caller: &Caller,
+        params: Release,
+        signed: Option<Signed>,
+        computed: Option<Computed>,
+    ) -> Self {
         let wanted = Wanted {
             address: params.account,
             reason: params.reason.filter(|reason| !reason.is_empty()),
             ticket: params.ticket.filter(|ticket| !ticket.is_empty()),
+            signed,
+            min_remaining_s: params.min_remaining_s,
             computed,
         };
         let flight = agent.flights.depart(caller.identity());

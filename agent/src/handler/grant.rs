@@ -8,7 +8,7 @@ use strongroom_proto::method::grant::{End, Give, Given, Item, List, ListResult};
 use super::{Agent, Answer, Connection};
 use crate::access::{Denial, Operation};
 use crate::commands::{REASON_LEN_MAX, TICKET_LEN_MAX, check_text, grant as command};
-use crate::state::rows::Grant;
+use crate::state::rows::{Grant, Holder};
 use crate::state::{LogId, State};
 
 /// Accounts that one grant may list: their ids stand in its record.
@@ -32,15 +32,16 @@ pub(super) async fn list(
         .filter_map(|(_, _, id)| view.grants.get(id))
         .filter(|grant| {
             // One's own only while they are in force: a lapsed one must not tell what has become of the client.
-            grant.identity == caller.identity() && grant.in_force(now)
+            view.serves(grant.holder, caller.identity()) && grant.in_force(now)
                 || caller.may_in(&view, grant.vault, Operation::GrantSee, now).is_ok()
         })
         .filter_map(|grant| item(&view, grant))
         .filter(|item| params.vault.as_ref().is_none_or(|vault| *vault == item.vault))
-        .filter(|item| params.identity.as_ref().is_none_or(|identity| *identity == item.identity))
+        .filter(|item| params.identity.as_ref().is_none_or(|identity| Some(identity) == item.identity.as_ref()))
         .collect();
     items.sort_by(|one, other| {
-        (&one.vault, &one.identity, one.grant).cmp(&(&other.vault, &other.identity, other.grant))
+        let place = |item: &Item| (item.vault.clone(), item.identity.clone(), item.group.clone(), item.grant);
+        place(one).cmp(&place(other))
     });
     Ok(ListResult { items }.into())
 }
@@ -50,15 +51,24 @@ fn item(view: &State, grant: &Grant) -> Option<Item> {
     let accounts = grant.accounts.as_ref().map(|accounts| {
         accounts.iter().filter_map(|id| view.accounts.get(id)).map(|account| account.names.slug.clone()).collect()
     });
+    let (identity, group) = match grant.holder {
+        Holder::Identity(ref identity) => (Some(slug(identity)?), None),
+        Holder::Group(group) => (None, Some(view.groups.get(&group)?.names.slug.clone())),
+    };
     Some(Item {
         grant: grant.id,
         vault: view.vaults.get(&grant.vault)?.names.slug.clone(),
-        identity: slug(&grant.identity)?,
+        identity,
+        group,
         role: grant.role,
         accounts,
         from: grant.from,
         until: grant.until,
+        hours: grant.hours.clone(),
         given_by: slug(&grant.given_by)?,
+        request: grant.request,
+        exclusive: grant.exclusive,
+        pending: grant.pending,
     })
 }
 
@@ -72,8 +82,8 @@ pub(super) async fn give(agent: &Agent, connection: &mut Connection, params: Giv
     }
     let id = GrantId::random();
     let durable = agent.store.submit(move |tx| command::give(tx, &caller, id, &params)).await?;
-    let (grant, receipt) = durable.into_parts();
-    Ok(Given { grant, receipt }.into())
+    let (given, receipt) = durable.into_parts();
+    Ok(Given { grant: given.grant, in_force: given.in_force, pending: given.pending, receipt }.into())
 }
 
 pub(super) async fn end(agent: &Agent, connection: &mut Connection, params: End) -> Result<Answer<Changed>, Failure> {
@@ -83,7 +93,7 @@ pub(super) async fn end(agent: &Agent, connection: &mut Connection, params: End)
     let now = agent.now();
     let grant = view.grants.get(&params.grant);
     let urgent = grant.is_some_and(|grant| {
-        let own = grant.identity == caller.identity() && grant.in_force(now);
+        let own = grant.holder == Holder::Identity(caller.identity()) && grant.in_force(now);
         caller.may_in(&view, grant.vault, Operation::GrantEnd { role: grant.role, own }, now).is_ok()
     });
     let log = grant.map(|grant| LogId::Vault(grant.vault));

@@ -6,7 +6,7 @@ use strongroom_proto::error::{ErrorKind, Failure};
 use strongroom_proto::ids::IdentityId;
 use strongroom_proto::method::Changed;
 use strongroom_proto::method::identity as wire;
-use strongroom_proto::words::OrgRole;
+use strongroom_proto::words::{IdentityKind, OrgRole};
 
 use super::{Agent, Answer, Connection};
 use crate::access::Operation;
@@ -32,7 +32,7 @@ pub(super) async fn list(
     let all = caller.may(&view, Operation::IdentitySeeAll, now).is_ok();
     // A manager sees those who hold something in the manager's vaults.
     let shares_a_vault = |identity: &Identity| {
-        view.grants_of(identity.id).any(|grant| caller.may_in(&view, grant.vault, Operation::GrantSee, now).is_ok())
+        view.grants_for(identity.id).any(|grant| caller.may_in(&view, grant.vault, Operation::GrantSee, now).is_ok())
     };
     let items = view
         .identity_slugs
@@ -51,7 +51,10 @@ fn item(view: &State, identity: &Identity) -> wire::Item {
         comment: key.names.comment.clone(),
         added_at: key.added_at,
         active: key.active,
+        confirmed: key.confirmed,
+        attested: key.attested,
     });
+    let groups = view.groups_of(identity.id).filter_map(|group| view.groups.get(&group));
     wire::Item {
         identity: identity.names.slug.clone(),
         id: identity.id,
@@ -59,6 +62,10 @@ fn item(view: &State, identity: &Identity) -> wire::Item {
         kind: identity.kind,
         status: identity.status,
         roles: identity.roles.clone(),
+        until: identity.until,
+        service: identity.service.clone(),
+        vetted: identity.vetted,
+        groups: groups.map(|group| group.names.slug.clone()).collect(),
         keys: keys.collect(),
         last_login: view.logins.get(&identity.id).map(|login| login.at),
     }
@@ -75,6 +82,8 @@ pub(crate) fn key_row(line: &str) -> Result<Key, Failure> {
         public_key: key.openssh,
         algorithm: key.algorithm,
         active: true,
+        confirmed: true,
+        added_by: None,
         attested: false,
         added_at: jiff::Timestamp::UNIX_EPOCH,
         names: KeyNames { comment: comment.chars().take(COMMENT_LEN_MAX / 4).collect() },
@@ -98,11 +107,13 @@ pub(super) async fn enrol(
         names: IdentityNames { slug: params.identity, name: params.name },
         kind: params.kind,
         roles,
+        until: params.until,
+        service: params.service.or_else(|| (params.kind == IdentityKind::Service).then(Default::default)),
         key,
     };
     let durable = agent.store.submit(move |tx| command::enrol(tx, &caller, &new)).await?;
-    let (id, receipt) = durable.into_parts();
-    Ok(wire::Enrolled { id, fingerprint, receipt }.into())
+    let (enrolled, receipt) = durable.into_parts();
+    Ok(wire::Enrolled { id: enrolled.id, fingerprint, pending: enrolled.pending, receipt }.into())
 }
 
 pub(super) async fn key_add(
@@ -114,7 +125,8 @@ pub(super) async fn key_add(
     let key = key_row(&params.public_key)?;
     let fingerprint = key.fingerprint.clone();
     let durable = agent.store.submit(move |tx| command::key_add(tx, &caller, &params.identity, &key)).await?;
-    Ok(wire::KeyAdded { fingerprint, receipt: durable.into_parts().1 }.into())
+    let (added, receipt) = durable.into_parts();
+    Ok(wire::KeyAdded { fingerprint, in_force: added.in_force, pending: added.pending, receipt }.into())
 }
 
 pub(super) async fn key_remove(
@@ -149,27 +161,109 @@ pub(super) async fn revoke(
 ) -> Result<Answer<wire::Revoked>, Failure> {
     let caller = connection.caller(agent)?;
     check_some_text("reason", &params.reason, REASON_LEN_MAX)?;
-    let view = agent.store.view();
-    let urgent = caller.may(&view, Operation::IdentityRevoke { own: false }, agent.now()).is_ok();
+    let urgent = caller.may(&agent.store.view(), Operation::IdentityRevoke { own: false }, agent.now()).is_ok();
     let durable =
         agent.store.submit_as(urgent, move |tx| command::revoke(tx, &caller, &params.identity, &params.reason)).await?;
     let (ended, receipt) = durable.into_parts();
-    // From here on nothing new is committed for this identity. What was committed before is drained: connections close,
-    // so unwritten replies are dropped, and written ones are waited for until the peer has read them.
-    let sessions = agent.sessions.end_where(|session| session.identity == ended.identity);
-    let drained = agent.flights.drained(ended.identity, DRAIN_LIMIT).await;
-    if !drained {
-        tracing::error!("a reply to a revoked identity did not land in time");
-    }
-    let logs = view.grants_of(ended.identity).map(|grant| LogId::Vault(grant.vault));
+    let logs = ended.vaults.iter().map(|vault| LogId::Vault(*vault));
     agent.anchor(std::iter::once(LogId::Org).chain(logs).collect()).await;
+    let (sessions, drained) = cut_off(agent, ended.identity, "identity revoked").await;
+    Ok(wire::Revoked {
+        sessions,
+        grants: ended.grants,
+        groups: ended.groups,
+        requests: ended.requests,
+        vaults: ended.vaults.len() as u64,
+        drained,
+        receipt,
+    }
+    .into())
+}
+
+/// Ends all sessions of an identity for which nothing new is committed any more. What was committed before is drained:
+/// connections close, so unwritten replies are dropped, and written ones are waited for until the peer has read them. Gives
+/// the number of sessions, and whether all replies landed in time.
+async fn cut_off(agent: &Agent, identity: IdentityId, cause: &'static str) -> (u64, bool) {
+    let sessions = agent.sessions.end_where(|session| session.identity == identity);
+    let drained = agent.flights.drained(identity, DRAIN_LIMIT).await;
+    if !drained {
+        tracing::error!("a reply to an identity that was cut off did not land in time");
+    }
     let count = sessions.len() as u64;
     for session in sessions {
         let over = Caller { actor: session.actor(), from: session.from };
-        let recorded = agent.store.submit(move |tx| session::ended(tx, &over, "identity revoked")).await;
+        let recorded = agent.store.submit(move |tx| session::ended(tx, &over, cause)).await;
         if let Err(refused) = recorded {
             tracing::error!(?refused, "the end of a session was not recorded");
         }
     }
-    Ok(wire::Revoked { sessions: count, grants: ended.grants, vaults: ended.vaults, drained, receipt }.into())
+    (count, drained)
+}
+
+pub(super) async fn suspend(
+    agent: &Agent,
+    connection: &mut Connection,
+    params: wire::Suspend,
+) -> Result<Answer<wire::Suspended>, Failure> {
+    let caller = connection.caller(agent)?;
+    check_some_text("reason", &params.reason, REASON_LEN_MAX)?;
+    let urgent = caller.may(&agent.store.view(), Operation::IdentitySuspend { own: false }, agent.now()).is_ok();
+    let durable = agent
+        .store
+        .submit_as(urgent, move |tx| command::suspend(tx, &caller, &params.identity, &params.reason))
+        .await?;
+    let (identity, receipt) = durable.into_parts();
+    agent.anchor(vec![LogId::Org]).await;
+    let (sessions, drained) = cut_off(agent, identity, "identity suspended").await;
+    Ok(wire::Suspended { sessions, drained, receipt }.into())
+}
+
+pub(super) async fn resume(
+    agent: &Agent,
+    connection: &mut Connection,
+    params: wire::Resume,
+) -> Result<Answer<Changed>, Failure> {
+    let caller = connection.caller(agent)?;
+    check_some_text("reason", &params.reason, REASON_LEN_MAX)?;
+    let durable = agent.store.submit(move |tx| command::resume(tx, &caller, &params.identity, &params.reason)).await?;
+    Ok(Changed { receipt: durable.into_parts().1 }.into())
+}
+
+pub(super) async fn update(
+    agent: &Agent,
+    connection: &mut Connection,
+    params: wire::Update,
+) -> Result<Answer<Changed>, Failure> {
+    let caller = connection.caller(agent)?;
+    if let Some(name) = &params.name {
+        check_some_text("name", name, NAME_LEN_MAX)?;
+    }
+    if params.name.is_none() && params.until.is_none() && params.service.is_none() {
+        return Err(Failure::new(
+            ErrorKind::InvalidParams,
+            "Give a new name, an end date (until), or a script's limits.",
+        ));
+    }
+    let change = command::Change { name: params.name, until: params.until, service: params.service };
+    let durable = agent.store.submit(move |tx| command::update(tx, &caller, &params.identity, &change)).await?;
+    agent.anchor(vec![LogId::Org]).await;
+    Ok(Changed { receipt: durable.into_parts().1 }.into())
+}
+
+pub(super) async fn roles(
+    agent: &Agent,
+    connection: &mut Connection,
+    params: wire::Roles,
+) -> Result<Answer<wire::RolesChanged>, Failure> {
+    let caller = connection.caller(agent)?;
+    if params.add.is_empty() && params.remove.is_empty() {
+        return Err(Failure::new(ErrorKind::InvalidParams, "Give roles to add or to remove."));
+    }
+    let durable = agent
+        .store
+        .submit(move |tx| command::roles(tx, &caller, &params.identity, &params.add, &params.remove))
+        .await?;
+    let (pending, receipt) = durable.into_parts();
+    agent.anchor(vec![LogId::Org]).await;
+    Ok(wire::RolesChanged { pending, receipt }.into())
 }

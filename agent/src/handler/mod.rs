@@ -7,7 +7,10 @@ mod ceremony;
 mod code;
 mod connection;
 mod grant;
+mod group;
 mod identity;
+mod pending;
+mod policy;
 mod session;
 mod step_up;
 mod vault;
@@ -134,7 +137,7 @@ impl Agent {
     }
 
     /// The time of decisions: never before the newest record, so a clock that was set back revives nothing.
-    fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.wall().max(self.store.view().latest)
     }
 
@@ -225,6 +228,23 @@ impl Service for Agent {
             method::identity::KeyAdd => identity::key_add,
             method::identity::KeyRemove => identity::key_remove,
             method::identity::Revoke => identity::revoke,
+            method::identity::Update => identity::update,
+            method::identity::Roles => identity::roles,
+            method::identity::Suspend => identity::suspend,
+            method::identity::Resume => identity::resume,
+            method::group::List => group::list,
+            method::group::Create => group::create,
+            method::group::Remove => group::remove,
+            method::group::MemberAdd => group::member_add,
+            method::group::MemberRemove => group::member_remove,
+            method::pending::List => pending::list,
+            method::pending::Show => pending::show,
+            method::pending::Confirm => pending::confirm,
+            method::pending::Reject => pending::reject,
+            method::policy::Show => policy::show,
+            method::policy::Set => policy::set,
+            method::policy::ShowOrg => policy::show_org,
+            method::policy::SetOrg => policy::set_org,
             method::ceremony::Propose => ceremony::propose,
             method::ceremony::List => ceremony::list,
             method::ceremony::Show => ceremony::show,

@@ -79,9 +79,12 @@ pub(super) async fn prove(
             return Err(command::login_refused());
         }
     };
-    let (overall, idle_timeout) = lifetime(caller.assurance());
+    let (overall, idle_timeout) = lifetime(caller.assurance(), &view.org_policy);
     let since = agent.now();
     let expires_at = since.checked_add(overall).unwrap_or(Timestamp::MAX);
+    // Nobody's session outlives their access.
+    let until = view.identities.get(&caller.identity()).and_then(|identity| identity.until);
+    let expires_at = until.map_or(expires_at, |until| until.min(expires_at));
     let session = Session {
         id: caller.actor.session,
         identity: caller.identity(),
@@ -144,6 +147,9 @@ fn check(
     let slug = Slug::new(&pending.identity).map_err(|_| "identity")?;
     let identity = view.identity(&slug).ok_or("unknown identity")?;
     let key = view.keys.get(&pending.key).filter(|key| key.identity == identity.id).ok_or("unknown key")?;
+    if key.active && !key.confirmed {
+        return Err("unconfirmed key");
+    }
     let enrolled = EnrolmentKey::parse(&key.public_key).map_err(|_| "key")?;
     let text = login_text(agent.proof.fingerprint(), agent.instance, &pending.nonce, &pending.key, &slug);
     let proof = verify(&enrolled.public_key, LOGIN_NAMESPACE, text.as_bytes(), signature).map_err(|error| {

@@ -9,7 +9,7 @@ use strongroom_proto::method::{Receipt, STEPPED_UP, SteppedUp};
 
 use super::{Agent, Answer, Connection};
 use crate::commands::Caller;
-use crate::commands::ceremony::Signed;
+use crate::commands::step_up::Signed;
 use crate::identity::{EnrolmentKey, verify};
 use crate::state::LogId;
 use crate::store::tx::Refusal;
@@ -44,6 +44,19 @@ pub(super) async fn challenge(
     let Challenge { method, params_sha256 } = params;
     connection.challenge = Some(Challenged { method, params_sha256, nonce: nonce.clone(), expires_at });
     Ok(Reply { nonce, expires_at }.into())
+}
+
+/// As [`signed`], for calls that may be signed and need not.
+pub(super) async fn signed_if_given<M: SteppedUp>(
+    agent: &Agent,
+    connection: &mut Connection,
+    caller: &Caller,
+    params: &mut M,
+) -> Result<Option<Signed>, Failure> {
+    match params.step_up() {
+        Some(_) => signed(agent, connection, caller, params).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Checks the signature over a call. The nonce is used up, whatever comes of it; a refusal is recorded.
@@ -118,7 +131,7 @@ async fn refuse(agent: &Agent, caller: &Caller, method: &'static str, reason: &'
         let mut draft = caller.draft(&tx.state, "session.step_up").detail("method", method).detail("reason", reason);
         draft.outcome = strongroom_proto::audit::record::RecordOutcome::Denied;
         draft.detail.insert("kind".into(), refused.kind.as_str().into());
-        Err::<((), Receipt), _>(Refusal { failure: refused.clone(), record: Some((LogId::Org, Box::new(draft))) })
+        Err::<((), Receipt), _>(Refusal::recorded(refused.clone(), LogId::Org, draft))
     });
     recorded.await.err().map_or(failure, Failure::from)
 }

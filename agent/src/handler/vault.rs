@@ -4,7 +4,6 @@ use strongroom_proto::error::{ErrorKind, Failure};
 use strongroom_proto::ids::VaultId;
 use strongroom_proto::method::Changed;
 use strongroom_proto::method::vault::{Create, Created, Freeze, Item, List, ListResult, Rename, Thaw};
-use strongroom_proto::words::Assurance;
 
 use super::{Agent, Answer, Connection};
 use crate::access::{Facts, GrantFact, Operation};
@@ -36,9 +35,10 @@ pub(super) async fn list(agent: &Agent, connection: &mut Connection, _: List) ->
             id: *id,
             name: vault.names.name.clone(),
             accounts: seen.count() as u64,
-            roles: roles(&caller.facts(&view, *id), now),
+            roles: roles(&caller.facts(&view, *id, now), now),
             frozen: policy.frozen,
-            min_assurance: policy.min_assurance,
+            min_assurance: policy.rules.min_assurance,
+            signed_release: policy.rules.signed_release,
             scheme: policy.scheme,
             log: origin(&view, LogId::Vault(*id)).to_string(),
             destroyed_at: vault.destroyed_at,
@@ -67,11 +67,6 @@ pub(super) async fn create(
     if let Err(denial) = caller.may(&view, Operation::VaultCreate, agent.now()) {
         return Err(agent.refuse(&caller, denial, None, "vault.create").await);
     }
-    if params.min_assurance.is_some_and(|assurance| assurance > Assurance::SoftwareKey) {
-        // No key can be attested yet, so no login would ever be strong enough.
-        let message = "Hardware keys cannot be attested yet: a vault that asks for one would never give a code.";
-        return Err(Failure::new(ErrorKind::InvalidParams, message));
-    }
     if view.vault(&params.vault).is_some() {
         return Err(Failure::new(ErrorKind::Conflict, format!("The vault name {} is taken.", params.vault)));
     }
@@ -82,7 +77,7 @@ pub(super) async fn create(
         id,
         names: VaultNames { slug: params.vault, name: params.name },
         scheme,
-        min_assurance: params.min_assurance.unwrap_or(Assurance::SoftwareKey),
+        min_assurance: params.min_assurance,
         key: key.clone(),
     };
     match agent.store.submit(move |tx| command::create(tx, &caller, &new)).await {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use strongroom_proto::audit::record::{Actor, From};
 use strongroom_proto::ids::{IdentityId, SessionId};
+use strongroom_proto::policy::OrgPolicy;
 use strongroom_proto::words::Assurance;
 use tokio_util::sync::CancellationToken;
 
@@ -41,15 +42,19 @@ impl Session {
     }
 }
 
-/// How long sessions last at an assurance (NIST SP 800-63B-4 §2.2.3, §2.3.3): overall and idle.
+/// How long sessions last at an assurance (NIST SP 800-63B-4 §2.2.3, §2.3.3): overall and idle. The organisation's policy
+/// can only shorten that.
 #[must_use]
-pub fn lifetime(assurance: Assurance) -> (SignedDuration, Duration) {
-    match assurance {
+pub fn lifetime(assurance: Assurance, policy: &OrgPolicy) -> (SignedDuration, Duration) {
+    let (overall, idle) = match assurance {
         Assurance::SoftwareKey | Assurance::HardwareTouch => {
             (SignedDuration::from_hours(24), Duration::from_secs(60 * 60))
         }
         Assurance::HardwareVerified => (SignedDuration::from_hours(12), Duration::from_secs(15 * 60)),
-    }
+    };
+    let longest = policy.session_longest_h.map(|hours| SignedDuration::from_hours(hours.into()));
+    let idle_most = policy.session_idle_min.map(|minutes| Duration::from_secs(u64::from(minutes) * 60));
+    (longest.map_or(overall, |longest| longest.min(overall)), idle_most.map_or(idle, |most| most.min(idle)))
 }
 
 /// All sessions of this agent.

@@ -4,16 +4,29 @@
 //! The maps are persistent: a snapshot costs a few pointers, so a command works on a copy and a failed one leaves no trace.
 
 pub mod ceremony;
+pub mod group;
+pub mod pending;
+pub mod recent;
+pub mod request;
 pub mod rows;
 
 use imbl::{GenericOrdMap, shared_ptr::DefaultSharedPtr};
 use jiff::Timestamp;
 use strongroom_proto::audit::merkle::{Frontier, Hash};
-use strongroom_proto::ids::{AccountId, CeremonyId, GrantId, IdentityId, OrgId, Slug, VaultId};
-use strongroom_proto::words::{IdentityStatus, OrgRole};
+use strongroom_proto::ids::{
+    AccountId, CeremonyId, GrantId, GroupId, IdentityId, OrgId, PendingId, RequestId, Slug, VaultId,
+};
+use strongroom_proto::policy::OrgPolicy;
+use strongroom_proto::words::OrgRole;
 
 use self::ceremony::Ceremony;
-use self::rows::{Account, Grant, Identity, Key, Login, Org, Policy, RecoveryCopy, SealedSeedRow, Vault, VaultKeyRow};
+use self::group::{Group, Member};
+use self::pending::Pending;
+use self::recent::Recent;
+use self::request::Request;
+use self::rows::{
+    Account, Grant, Holder, Identity, Key, Login, Org, Policy, RecoveryCopy, SealedSeedRow, Vault, VaultKeyRow,
+};
 
 /// An ordered persistent map.
 pub type Map<K, V> = GenericOrdMap<K, V, DefaultSharedPtr>;
@@ -78,6 +91,8 @@ pub struct Window {
 pub struct State {
     /// The organisation.
     pub org: Org,
+    /// Its rules.
+    pub org_policy: OrgPolicy,
     /// Identities, also revoked ones.
     pub identities: Map<IdentityId, Identity>,
     /// Keys by fingerprint, also removed ones.
@@ -100,8 +115,30 @@ pub struct State {
     pub ceremonies: Map<CeremonyId, Ceremony>,
     /// Grants, also ended ones.
     pub grants: Map<GrantId, Grant>,
-    /// Active grants by identity and vault.
-    pub grants_of: Map<(IdentityId, VaultId, GrantId), ()>,
+    /// Grants that have not been ended, by holder and vault.
+    pub grants_of: Map<(Holder, VaultId, GrantId), ()>,
+    /// The same by vault.
+    pub grants_by_vault: Map<(VaultId, GrantId), ()>,
+    /// Those among them that keep others out while they are in force.
+    pub exclusive_grants: Map<(VaultId, GrantId), ()>,
+    /// Groups, also removed ones.
+    pub groups: Map<GroupId, Group>,
+    /// Groups by slug, for ever.
+    pub group_slugs: Map<Slug, GroupId>,
+    /// Who is in which group, also those who wait for a second person's word.
+    pub members: Map<(GroupId, IdentityId), Member>,
+    /// The groups that somebody's membership in is in force.
+    pub groups_of: Map<(IdentityId, GroupId), ()>,
+    /// Changes that wait, or waited, for a second person.
+    pub pendings: Map<PendingId, Pending>,
+    /// Those that nobody has decided.
+    pub open_pendings: Map<PendingId, ()>,
+    /// Requests for access, also those that are over.
+    pub requests: Map<RequestId, Request>,
+    /// Those that wait for approvals or for a review.
+    pub open_requests: Map<(VaultId, RequestId), ()>,
+    /// Codes taken in the last hour, by identity.
+    pub recent: Map<IdentityId, Recent>,
     /// Identities by slug, for ever: a slug is never given twice.
     pub identity_slugs: Map<Slug, IdentityId>,
     /// Vaults by slug.
@@ -126,6 +163,7 @@ impl State {
     pub fn empty(org: Org) -> Self {
         Self {
             org,
+            org_policy: OrgPolicy::default(),
             identities: Map::new(),
             keys: Map::new(),
             logins: Map::new(),
@@ -138,6 +176,17 @@ impl State {
             ceremonies: Map::new(),
             grants: Map::new(),
             grants_of: Map::new(),
+            grants_by_vault: Map::new(),
+            exclusive_grants: Map::new(),
+            groups: Map::new(),
+            group_slugs: Map::new(),
+            members: Map::new(),
+            groups_of: Map::new(),
+            pendings: Map::new(),
+            open_pendings: Map::new(),
+            requests: Map::new(),
+            open_requests: Map::new(),
+            recent: Map::new(),
             identity_slugs: Map::new(),
             vault_slugs: Map::new(),
             account_slugs: Map::new(),
@@ -198,23 +247,82 @@ impl State {
         self.ceremonies.values().filter(move |ceremony| ceremony.vault == vault)
     }
 
-    /// The grants of an identity in a vault that have not been ended. They may lie in the future or have run out.
+    /// Finds a group by slug.
+    #[must_use]
+    pub fn group(&self, slug: &Slug) -> Option<&Group> {
+        self.groups.get(self.group_slugs.get(slug)?)
+    }
+
+    /// The groups in which an identity's membership is in force.
+    pub fn groups_of(&self, identity: IdentityId) -> impl Iterator<Item = GroupId> {
+        let first = (identity, GroupId::from_uuid(uuid::Uuid::nil()));
+        self.groups_of.range(first..).take_while(move |((who, _), ())| *who == identity).map(|((_, group), ())| *group)
+    }
+
+    /// The members of a group, also those who wait for a second person's word.
+    pub fn members_of(&self, group: GroupId) -> impl Iterator<Item = &Member> {
+        let first = (group, IdentityId::from_uuid(uuid::Uuid::nil()));
+        self.members.range(first..).take_while(move |((of, _), _)| *of == group).map(|(_, member)| member)
+    }
+
+    /// Everybody that a grant serves.
+    #[must_use]
+    pub fn served_by(&self, grant: &Grant) -> Vec<IdentityId> {
+        match grant.holder {
+            Holder::Identity(identity) => vec![identity],
+            Holder::Group(group) => {
+                self.members_of(group).filter(|member| !member.pending).map(|member| member.identity).collect()
+            }
+        }
+    }
+
+    /// True if a grant is an identity's own, or that of a group they are in.
+    #[must_use]
+    pub fn serves(&self, holder: Holder, identity: IdentityId) -> bool {
+        match holder {
+            Holder::Identity(own) => own == identity,
+            Holder::Group(group) => self.groups_of.contains_key(&(identity, group)),
+        }
+    }
+
+    /// The grants of an identity in a vault, its groups' too, that have not been ended. They may lie in the future, have run
+    /// out, or wait for a second person's word.
     pub fn grants_in(&self, identity: IdentityId, vault: VaultId) -> impl Iterator<Item = &Grant> {
-        let first = (identity, vault, GrantId::from_uuid(uuid::Uuid::nil()));
+        let holders = std::iter::once(Holder::Identity(identity)).chain(self.groups_of(identity).map(Holder::Group));
+        holders.flat_map(move |holder| self.held_in(holder, vault))
+    }
+
+    fn held_in(&self, holder: Holder, vault: VaultId) -> impl Iterator<Item = &Grant> {
+        let first = (holder, vault, GrantId::from_uuid(uuid::Uuid::nil()));
         self.grants_of
             .range(first..)
-            .take_while(move |((who, of, _), ())| *who == identity && *of == vault)
+            .take_while(move |((who, of, _), ())| *who == holder && *of == vault)
             .filter_map(|((_, _, grant), ())| self.grants.get(grant))
     }
 
-    /// All grants of an identity that have not been ended.
-    pub fn grants_of(&self, identity: IdentityId) -> impl Iterator<Item = &Grant> {
+    /// All grants of an identity or group itself that have not been ended.
+    pub fn held_by(&self, holder: Holder) -> impl Iterator<Item = &Grant> {
         let nil = uuid::Uuid::nil();
-        let first = (identity, VaultId::from_uuid(nil), GrantId::from_uuid(nil));
+        let first = (holder, VaultId::from_uuid(nil), GrantId::from_uuid(nil));
         self.grants_of
             .range(first..)
-            .take_while(move |((who, _, _), ())| *who == identity)
+            .take_while(move |((who, _, _), ())| *who == holder)
             .filter_map(|((_, _, grant), ())| self.grants.get(grant))
+    }
+
+    /// All grants that serve an identity, its groups' too, that have not been ended.
+    pub fn grants_for(&self, identity: IdentityId) -> impl Iterator<Item = &Grant> {
+        let holders = std::iter::once(Holder::Identity(identity)).chain(self.groups_of(identity).map(Holder::Group));
+        holders.flat_map(|holder| self.held_by(holder))
+    }
+
+    /// The grants of a vault that have not been ended.
+    pub fn grants_of_vault(&self, vault: VaultId) -> impl Iterator<Item = &Grant> {
+        let first = (vault, GrantId::from_uuid(uuid::Uuid::nil()));
+        self.grants_by_vault
+            .range(first..)
+            .take_while(move |((of, _), ())| *of == vault)
+            .filter_map(|((_, grant), ())| self.grants.get(grant))
     }
 
     /// The keys of an identity, by fingerprint.
@@ -229,6 +337,6 @@ impl State {
             && self
                 .identities
                 .get(&identity)
-                .is_some_and(|found| found.status == IdentityStatus::Active && found.roles.contains(&OrgRole::Admin))
+                .is_some_and(|found| found.is_active(self.latest) && found.roles.contains(&OrgRole::Admin))
     }
 }

@@ -4,13 +4,14 @@
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use strongroom_proto::ids::{AccountId, GrantId, IdentityId, OrgId, Slug, VaultId};
+use strongroom_proto::ids::{AccountId, GrantId, GroupId, IdentityId, OrgId, RequestId, Slug, VaultId};
+use strongroom_proto::policy::{Hours, OrgPolicy, ServiceLimits, VaultPolicy};
 use strongroom_proto::words::{
     Algorithm, Assurance, IdentityKind, IdentityStatus, OrgRole, OtpKind, Scheme, VaultRole,
 };
 
 use super::ceremony::{Ceremony, CeremonyNames};
-use super::{LogId, State};
+use super::{LogId, Map, State};
 use crate::keystore::{SealedSeed, SeedContext, VaultKey};
 
 /// What the store needs to know of a kind of row.
@@ -67,9 +68,36 @@ pub struct Identity {
     pub roles: Vec<OrgRole>,
     /// Since when.
     pub created_at: Timestamp,
+    /// When it ends by itself; for contractors always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Who enrolled it; absent for the first admin and those made at the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enrolled_by: Option<IdentityId>,
+    /// Whether two people stand behind it: who enrolled it, and who confirmed or gave its first grant. Identities from before
+    /// there was this rule count as such.
+    #[serde(default = "yes")]
+    pub vetted: bool,
+    /// What a script is held to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceLimits>,
     /// Slug and display name.
     #[serde(skip, default = "IdentityNames::unknown")]
     pub names: IdentityNames,
+}
+
+impl Identity {
+    /// True if it may act at `now`: neither suspended nor revoked, and its end has not come.
+    #[must_use]
+    pub fn is_active(&self, now: Timestamp) -> bool {
+        matches!(self.status, IdentityStatus::Active | IdentityStatus::Held)
+            && self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// What rows from before a rule are taken to be.
+const fn yes() -> bool {
+    true
 }
 
 /// What people call an identity.
@@ -92,8 +120,14 @@ pub struct Key {
     pub public_key: String,
     /// Its type.
     pub algorithm: String,
-    /// Whether it may log in.
+    /// False once it was removed: for ever.
     pub active: bool,
+    /// False until a second person has confirmed it: it does not log in before.
+    #[serde(default = "yes")]
+    pub confirmed: bool,
+    /// Who brought it; absent for those made at the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added_by: Option<IdentityId>,
     /// Whether its hardware has been attested; FIDO flags of others prove nothing.
     pub attested: bool,
     /// Since when.
@@ -101,6 +135,14 @@ pub struct Key {
     /// The comment of the key file.
     #[serde(skip)]
     pub names: KeyNames,
+}
+
+impl Key {
+    /// True if it may log in.
+    #[must_use]
+    pub const fn logs_in(&self) -> bool {
+        self.active && self.confirmed
+    }
 }
 
 /// What people call a key.
@@ -147,15 +189,45 @@ pub struct VaultNames {
 
 /// The rules of a vault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredPolicy")]
 pub struct Policy {
     /// Of which vault.
     pub vault: VaultId,
-    /// The weakest login that may take codes.
-    pub min_assurance: Assurance,
     /// How new seeds are sealed.
     pub scheme: Scheme,
     /// True while nothing is released.
     pub frozen: bool,
+    /// What people wrote.
+    pub rules: VaultPolicy,
+}
+
+/// The form of earlier stores had one rule only.
+#[derive(Deserialize)]
+struct StoredPolicy {
+    vault: VaultId,
+    scheme: Scheme,
+    frozen: bool,
+    min_assurance: Option<Assurance>,
+    rules: Option<VaultPolicy>,
+}
+
+impl From<StoredPolicy> for Policy {
+    fn from(StoredPolicy { vault, scheme, frozen, min_assurance, rules }: StoredPolicy) -> Self {
+        let rules = rules.unwrap_or_else(|| VaultPolicy {
+            min_assurance: min_assurance.unwrap_or(Assurance::SoftwareKey),
+            ..VaultPolicy::default()
+        });
+        Self { vault, scheme, frozen, rules }
+    }
+}
+
+/// The rules of the organisation: one row, absent while they are the default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrgRules {
+    /// Of which organisation.
+    pub org: OrgId,
+    /// What people wrote.
+    pub rules: OrgPolicy,
 }
 
 /// A vault key in the token: how to find it and how to know it again.
@@ -255,7 +327,8 @@ pub struct Grant {
     /// Where.
     pub vault: VaultId,
     /// Whose.
-    pub identity: IdentityId,
+    #[serde(flatten)]
+    pub holder: Holder,
     /// Which right.
     pub role: VaultRole,
     /// Only these accounts; absent means the whole vault.
@@ -264,17 +337,46 @@ pub struct Grant {
     pub from: Timestamp,
     /// Until when (exclusive); absent means standing.
     pub until: Option<Timestamp>,
+    /// Only on these days and hours; absent means always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hours: Option<Hours>,
     /// By whom.
     pub given_by: IdentityId,
+    /// The request that it was given for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestId>,
+    /// While it is in force, nobody else takes codes of its accounts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exclusive: bool,
+    /// True until a second person has confirmed it: it gives nothing before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pending: bool,
     /// When it was ended; absent while it has not been.
     pub ended_at: Option<Timestamp>,
 }
 
+/// Whose a grant is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Holder {
+    /// A person's or a script's.
+    #[serde(rename = "identity")]
+    Identity(IdentityId),
+    /// That of everybody in a group.
+    #[serde(rename = "group")]
+    Group(GroupId),
+}
+
 impl Grant {
-    /// True if the grant gives its right at `now`.
+    /// True if the grant gives its right at `now`, its hours aside.
     #[must_use]
     pub fn in_force(&self, now: Timestamp) -> bool {
-        self.ended_at.is_none() && self.from <= now && self.until.is_none_or(|until| now < until)
+        !self.pending && self.ended_at.is_none() && self.from <= now && self.until.is_none_or(|until| now < until)
+    }
+
+    /// True if it covers the account.
+    #[must_use]
+    pub fn covers(&self, account: AccountId) -> bool {
+        self.accounts.as_ref().is_none_or(|accounts| accounts.contains(&account))
     }
 }
 
@@ -294,44 +396,53 @@ unknown_names! {
     AccountNames { issuer, label }
 }
 
+/// Keeps a place in an index, or takes it out.
+pub(super) fn index<K: Ord + Clone>(index: &mut Map<K, ()>, place: K, kept: bool) {
+    if kept {
+        index.insert(place, ());
+    } else {
+        index.remove(&place);
+    }
+}
+
 /// Implements [`Row`]: kind, key, log, names and the maps it stands in.
 macro_rules! row {
     ($row:ty, $kind:literal, decides: $decides:literal, key: $key:expr, log: $log:expr, names: $names:ident,
      place: $place:expr, displace: $displace:expr) => {
-        impl Row for $row {
+        impl $crate::state::rows::Row for $row {
             const KIND: &'static str = $kind;
             const DECIDES: bool = $decides;
-            row!(@names $names);
+            $crate::state::rows::row!(@names $names);
 
             fn key(&self) -> Vec<u8> {
                 let key: fn(&Self) -> Vec<u8> = $key;
                 key(self)
             }
 
-            fn log(&self) -> LogId {
-                let log: fn(&Self) -> LogId = $log;
+            fn log(&self) -> $crate::state::LogId {
+                let log: fn(&Self) -> $crate::state::LogId = $log;
                 log(self)
             }
 
-            fn place(self, state: &mut State) {
-                let place: fn(Self, &mut State) = $place;
+            fn place(self, state: &mut $crate::state::State) {
+                let place: fn(Self, &mut $crate::state::State) = $place;
                 place(self, state);
             }
 
-            fn displace(&self, state: &mut State) {
-                let displace: fn(&Self, &mut State) = $displace;
+            fn displace(&self, state: &mut $crate::state::State) {
+                let displace: fn(&Self, &mut $crate::state::State) = $displace;
                 displace(self, state);
             }
         }
     };
     (@names Nothing) => {
-        type Names = Nothing;
+        type Names = $crate::state::rows::Nothing;
 
-        fn names(&self) -> &Nothing {
+        fn names(&self) -> &Self::Names {
             &()
         }
 
-        fn set_names(&mut self, _: Nothing) {}
+        fn set_names(&mut self, (): Self::Names) {}
     };
     (@names $names:ident) => {
         type Names = $names;
@@ -345,6 +456,8 @@ macro_rules! row {
         }
     };
 }
+
+pub(super) use row;
 
 row!(Org, "org", decides: true,
     key: |org| org.id.as_bytes().to_vec(), log: |_| LogId::Org, names: Nothing,
@@ -417,14 +530,17 @@ row!(RecoveryCopy, "recovery", decides: true,
 row!(Grant, "grant", decides: true,
     key: |grant| grant.id.as_bytes().to_vec(), log: |grant| LogId::Vault(grant.vault), names: Nothing,
     place: |grant, state| {
-        let place = (grant.identity, grant.vault, grant.id);
-        if grant.ended_at.is_none() {
-            state.grants_of.insert(place, ());
-        } else {
-            state.grants_of.remove(&place);
-        }
+        let ended = grant.ended_at.is_some();
+        index(&mut state.grants_of, (grant.holder, grant.vault, grant.id), !ended);
+        index(&mut state.grants_by_vault, (grant.vault, grant.id), !ended);
+        index(&mut state.exclusive_grants, (grant.vault, grant.id), !ended && grant.exclusive);
         state.grants.insert(grant.id, grant);
     },
+    displace: |_, _| {});
+
+row!(OrgRules, "org_policy", decides: true,
+    key: |rules| rules.org.as_bytes().to_vec(), log: |_| LogId::Org, names: Nothing,
+    place: |rules, state| state.org_policy = rules.rules,
     displace: |_, _| {});
 
 row!(Ceremony, "ceremony", decides: true,

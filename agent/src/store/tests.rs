@@ -36,12 +36,16 @@ fn admin() -> NewIdentity {
         names: IdentityNames { slug: Slug::new("jana").unwrap(), name: "Jana".to_owned() },
         kind: IdentityKind::Technician,
         roles: vec![OrgRole::Admin],
+        until: None,
+        service: None,
         key: Key {
             fingerprint: "SHA256:jana".to_owned(),
             identity: IdentityId::random(),
             public_key: "ssh-ed25519 AAAA".to_owned(),
             algorithm: "ssh-ed25519".to_owned(),
             active: true,
+            confirmed: true,
+            added_by: None,
             attested: false,
             added_at: Timestamp::UNIX_EPOCH,
             names: KeyNames { comment: "jana@laptop".to_owned() },
@@ -133,7 +137,7 @@ async fn a_refused_command_leaves_its_denial_and_nothing_else() {
             let org = Org { sole_admin_ended: true, ..tx.state.org.clone() };
             tx.put(org)?;
             let failure = Failure::new(ErrorKind::Denied, "no");
-            Err::<((), _), _>(Refusal { failure, record: Some((LogId::Org, Box::new(Draft::new("agent.start")))) })
+            Err::<((), _), _>(Refusal::recorded(failure, LogId::Org, Draft::new("agent.start")))
         })
         .await;
     assert!(matches!(refused, Err(Refused::Denied(failure)) if failure.kind == ErrorKind::Denied));
@@ -217,6 +221,10 @@ fn a_sealed_row_opens_only_as_it_was_sealed() {
         status: strongroom_proto::words::IdentityStatus::Active,
         roles: Vec::new(),
         created_at: Timestamp::UNIX_EPOCH,
+        until: None,
+        enrolled_by: None,
+        vetted: true,
+        service: None,
         names: IdentityNames { slug: Slug::new("jana").unwrap(), name: "Jana Novak".to_owned() },
     };
     let stored = sealer.seal(&identity, 3).unwrap();

@@ -111,24 +111,46 @@ pub enum Change {
 }
 
 /// A refusal, with the denial to be recorded in its place.
-#[derive(Debug)]
 pub struct Refusal {
     /// What the caller is told.
     pub failure: Failure,
     /// What the log is told, and which log.
     pub record: Option<(LogId, Box<Draft>)>,
+    /// What happens because of it, in the same commit as the denial: a tripwire holds who tripped it.
+    pub also: Option<Consequence>,
+}
+
+/// What a refusal brings about.
+pub type Consequence = Box<dyn FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send>;
+
+impl Refusal {
+    /// A refusal whose denial stands in a log.
+    #[must_use]
+    pub fn recorded(failure: Failure, log: LogId, draft: Draft) -> Self {
+        Self { failure, record: Some((log, Box::new(draft))), also: None }
+    }
+}
+
+impl std::fmt::Debug for Refusal {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Refusal")
+            .field("failure", &self.failure)
+            .field("record", &self.record)
+            .finish_non_exhaustive()
+    }
 }
 
 impl std::convert::From<Failure> for Refusal {
     /// A refusal that deserves no record: the caller's own slip.
     fn from(failure: Failure) -> Self {
-        Self { failure, record: None }
+        Self { failure, record: None, also: None }
     }
 }
 
 impl std::convert::From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        Self { failure: error.into(), record: None }
+        Self { failure: error.into(), record: None, also: None }
     }
 }
 

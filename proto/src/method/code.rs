@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Receipt, method};
+use super::session::StepUp;
+use super::{Receipt, SteppedUp, method};
 use crate::ids::{AccountAddress, Slug};
 use crate::words::OtpKind;
 
@@ -24,6 +25,15 @@ pub struct Release {
     /// 25.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_remaining_s: Option<u32>,
+    /// The signature over this call. Vaults whose policy says `signed_release` demand it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_up: Option<StepUp>,
+}
+
+impl SteppedUp for Release {
+    fn step_up(&mut self) -> &mut Option<StepUp> {
+        &mut self.step_up
+    }
 }
 method!(Release => "code.release" -> Released);
 

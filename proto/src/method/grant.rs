@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Changed, Receipt, method};
-use crate::ids::{GrantId, Slug};
+use crate::ids::{GrantId, PendingId, RequestId, Slug};
+use crate::policy::Hours;
 use crate::words::VaultRole;
 
 /// Lists grants that the caller may know of: admins all, managers and auditors those of their vaults, everybody their own.
@@ -34,8 +35,12 @@ pub struct Item {
     pub grant: GrantId,
     /// Where.
     pub vault: Slug,
-    /// Whose.
-    pub identity: Slug,
+    /// Whose; absent for that of a group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Slug>,
+    /// That of everybody in this group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Slug>,
     /// Which right.
     pub role: VaultRole,
     /// Only these accounts; absent means the whole vault.
@@ -46,8 +51,18 @@ pub struct Item {
     /// Until when (exclusive); absent means standing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// Only on these days and hours; absent means always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hours: Option<Hours>,
     /// By whom it was given.
     pub given_by: Slug,
+    /// The request that it was given for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestId>,
+    /// True while nobody else takes codes of its accounts.
+    pub exclusive: bool,
+    /// True until a second person has confirmed it: it gives nothing before.
+    pub pending: bool,
 }
 
 /// Gives a grant. Admins any but to themselves; managers `viewer` and `eligible` in their vault, not to themselves.
@@ -56,8 +71,12 @@ pub struct Item {
 pub struct Give {
     /// Where.
     pub vault: Slug,
-    /// To whom.
-    pub identity: Slug,
+    /// To whom; or a group, and not both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Slug>,
+    /// To everybody in this group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Slug>,
     /// Which right.
     pub role: VaultRole,
     /// Only these accounts, 1 to 100; absent means the whole vault. Only for `viewer`.
@@ -69,6 +88,9 @@ pub struct Give {
     /// Until when (exclusive); standing when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// Only on these days and hours: outside them it shows the vault and gives no codes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hours: Option<Hours>,
     /// Why, at most 500 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -83,6 +105,11 @@ method!(Give => "grant.give" -> Given);
 pub struct Given {
     /// Its id.
     pub grant: GrantId,
+    /// False while it waits for a second person.
+    pub in_force: bool,
+    /// The change that a second person has to confirm, or may look at later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<PendingId>,
     /// Where it was recorded.
     pub receipt: Receipt,
 }

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Changed, Receipt, method};
-use crate::ids::{IdentityId, Slug};
+use crate::ids::{IdentityId, PendingId, Slug};
+use crate::policy::ServiceLimits;
 use crate::words::{IdentityKind, IdentityStatus, OrgRole};
 
 /// Lists identities. Admins and org auditors all; managers those with a grant in their vaults; everybody themselves.
@@ -35,6 +36,16 @@ pub struct Item {
     pub status: IdentityStatus,
     /// Roles over the organisation.
     pub roles: Vec<OrgRole>,
+    /// When it ends by itself; absent if never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// What a script is held to; absent for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceLimits>,
+    /// Whether two people stand behind it: who enrolled it, and who gave or confirmed its first right.
+    pub vetted: bool,
+    /// The groups it is in.
+    pub groups: Vec<Slug>,
     /// Its keys.
     pub keys: Vec<Key>,
     /// Last login; absent if never.
@@ -55,6 +66,10 @@ pub struct Key {
     pub added_at: Timestamp,
     /// False once it has been removed: a fingerprint belongs to one identity for ever.
     pub active: bool,
+    /// False until a second person has confirmed it: it does not log in before.
+    pub confirmed: bool,
+    /// Whether its hardware is known: attested at enrolment, or seen by two people.
+    pub attested: bool,
 }
 
 /// Enrols an identity with its first key. Admins only; never a key of their own.
@@ -72,6 +87,12 @@ pub struct Enrol {
     pub roles: Vec<OrgRole>,
     /// The SSH public key, as a line of a `.pub` file.
     pub public_key: String,
+    /// When it ends by itself; a contractor's has to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// What a script is held to; only for scripts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceLimits>,
 }
 method!(Enrol => "identity.enrol" -> Enrolled);
 
@@ -82,11 +103,14 @@ pub struct Enrolled {
     pub id: IdentityId,
     /// Its key's fingerprint.
     pub fingerprint: String,
+    /// Its roles, which a second person has to confirm, or may look at later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<PendingId>,
     /// Where it was recorded.
     pub receipt: Receipt,
 }
 
-/// Adds a key to an identity. Admins only; never to themselves.
+/// Adds a key to an identity. It logs in once a second person has confirmed it. Admins only; never to themselves.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyAdd {
@@ -102,6 +126,11 @@ method!(KeyAdd => "identity.key_add" -> KeyAdded);
 pub struct KeyAdded {
     /// Its fingerprint.
     pub fingerprint: String,
+    /// False while it waits for a second person.
+    pub in_force: bool,
+    /// The change that a second person has to confirm, or may look at later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<PendingId>,
     /// Where it was recorded.
     pub receipt: Receipt,
 }
@@ -136,7 +165,11 @@ pub struct Revoked {
     pub sessions: u64,
     /// Grants ended.
     pub grants: u64,
-    /// Vaults in which they were.
+    /// Memberships in groups ended.
+    pub groups: u64,
+    /// Requests ended.
+    pub requests: u64,
+    /// Vaults in which they had any of these.
     pub vaults: u64,
     /// True if every reply that was on its way had been read, or dropped with its connection, before this answer; false
     /// if a client did not read one in time.
@@ -144,3 +177,82 @@ pub struct Revoked {
     /// Where it was recorded.
     pub receipt: Receipt,
 }
+
+/// Changes an identity's display name, end date or, for a script, its limits. What is absent stays. Admins only; never their
+/// own.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Update {
+    /// Whose.
+    pub identity: Slug,
+    /// The display name, 1 to 200 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// When it ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// What a script is held to: all of it, not only what changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceLimits>,
+}
+method!(Update => "identity.update" -> Changed);
+
+/// Adds and removes roles over the organisation. What is removed goes at once; what is added waits for a second person. Admins
+/// only; never their own.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Roles {
+    /// Whose.
+    pub identity: Slug,
+    /// Which are added.
+    #[serde(default)]
+    pub add: Vec<OrgRole>,
+    /// Which are removed.
+    #[serde(default)]
+    pub remove: Vec<OrgRole>,
+}
+method!(Roles => "identity.roles" -> RolesChanged);
+
+/// What became of the roles.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RolesChanged {
+    /// The change that a second person has to confirm, or may look at later; absent if none was added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<PendingId>,
+    /// Where it was recorded.
+    pub receipt: Receipt,
+}
+
+/// Suspends an identity: its sessions end, and it cannot log in until somebody resumes it. Its grants stay. Admins only; never
+/// themselves.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suspend {
+    /// Whom.
+    pub identity: Slug,
+    /// Why, 1 to 500 bytes.
+    pub reason: String,
+}
+method!(Suspend => "identity.suspend" -> Suspended);
+
+/// What the suspension ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Suspended {
+    /// Sessions ended.
+    pub sessions: u64,
+    /// As in [`Revoked`].
+    pub drained: bool,
+    /// Where it was recorded.
+    pub receipt: Receipt,
+}
+
+/// Ends a suspension, or the hold that a tripwire put somebody on. Admins only; never themselves.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resume {
+    /// Whom.
+    pub identity: Slug,
+    /// Why, 1 to 500 bytes.
+    pub reason: String,
+}
+method!(Resume => "identity.resume" -> Changed);

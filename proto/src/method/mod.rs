@@ -10,7 +10,10 @@ pub mod audit;
 pub mod ceremony;
 pub mod code;
 pub mod grant;
+pub mod group;
 pub mod identity;
+pub mod pending;
+pub mod policy;
 pub mod session;
 pub mod vault;
 
@@ -61,6 +64,23 @@ pub const NAMES: &[&str] = &[
     identity::KeyAdd::NAME,
     identity::KeyRemove::NAME,
     identity::Revoke::NAME,
+    identity::Update::NAME,
+    identity::Roles::NAME,
+    identity::Suspend::NAME,
+    identity::Resume::NAME,
+    group::List::NAME,
+    group::Create::NAME,
+    group::Remove::NAME,
+    group::MemberAdd::NAME,
+    group::MemberRemove::NAME,
+    pending::List::NAME,
+    pending::Show::NAME,
+    pending::Confirm::NAME,
+    pending::Reject::NAME,
+    policy::Show::NAME,
+    policy::Set::NAME,
+    policy::ShowOrg::NAME,
+    policy::SetOrg::NAME,
     ceremony::Propose::NAME,
     ceremony::List::NAME,
     ceremony::Show::NAME,
@@ -74,8 +94,9 @@ pub const NAMES: &[&str] = &[
     agent::Status::NAME,
 ];
 
-/// The methods whose caller signs each call.
-pub const STEPPED_UP: &[&str] = &[ceremony::Propose::NAME, ceremony::Confirm::NAME];
+/// The methods whose caller signs each call; `code.release` where the vault's policy asks for it.
+pub const STEPPED_UP: &[&str] =
+    &[ceremony::Propose::NAME, ceremony::Confirm::NAME, pending::Confirm::NAME, code::Release::NAME];
 
 /// A method whose caller signs the call itself ([`session::StepUp`]).
 pub trait SteppedUp: Method {

@@ -37,6 +37,8 @@ pub struct Item {
     pub frozen: bool,
     /// The weakest login that may take codes.
     pub min_assurance: Assurance,
+    /// True if every release has to be signed.
+    pub signed_release: bool,
     /// How new seeds are sealed.
     pub scheme: Scheme,
     /// The origin of the vault's log.

@@ -50,7 +50,7 @@ impl Team {
         let mut clients = Vec::with_capacity(count);
         for (number, technician) in self.technicians.iter().cycle().take(count).enumerate() {
             let account = format!("{scheme}/{}", account(number % ACCOUNTS)).parse()?;
-            let release = Release { account, reason: None, ticket: None, min_remaining_s: None };
+            let release = Release { account, reason: None, ticket: None, min_remaining_s: None, step_up: None };
             clients.push(Taker { client: technician.try_connect().await?, release });
         }
         Ok(clients)

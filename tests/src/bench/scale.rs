@@ -87,7 +87,7 @@ pub(super) async fn run(quick: bool) -> anyhow::Result<()> {
 
     let release = |number: usize| -> anyhow::Result<Release> {
         let account = format!("{}/account-0", vault(number)).parse()?;
-        Ok(Release { account, reason: None, ticket: None, min_remaining_s: None })
+        Ok(Release { account, reason: None, ticket: None, min_remaining_s: None, step_up: None })
     };
     let mut taker = Taker::new(client, release(0)?);
     let same = taker.latency(200).await?;

@@ -8,7 +8,10 @@ use clap::{Arg, ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Pars
 use strongroom_proto::ids::Slug;
 
 use super::output::Color;
-use super::{account, audit, ceremony, code, completions, grant, identity, import, list, session, vault, when};
+use super::{
+    account, audit, ceremony, code, completions, grant, group, identity, import, list, pending, policy, session, vault,
+    when,
+};
 use crate::settings::Settings;
 
 /// The id of `--key` where it means the key that logs in.
@@ -143,12 +146,21 @@ pub(super) enum Command {
     /// Accounts: add, import, rm
     #[command(subcommand)]
     Account(Account),
-    /// People and scripts: enrol, list, key, revoke
+    /// People and scripts: enrol, list, update, role, key, suspend, resume, revoke
     #[command(subcommand)]
     Identity(identity::Identity),
     /// Rights in vaults: give, list, end
     #[command(subcommand)]
     Grant(grant::Grant),
+    /// Groups of people who hold the same rights: list, create, rm, add, drop
+    #[command(subcommand)]
+    Group(group::Group),
+    /// What one person did and a second has to confirm: list, show, confirm, reject
+    #[command(subcommand)]
+    Pending(pending::Pending),
+    /// The rules of a client and of the organisation: show, set, example, schema
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// What two people do together: list, show, confirm, cancel, run
     #[command(subcommand)]
     Ceremony(ceremony::Ceremony),

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use strongroom_proto::client::CallError;
+use strongroom_proto::error::ErrorKind;
 use strongroom_proto::ids::AccountAddress;
 use strongroom_proto::method::Receipt;
 use strongroom_proto::method::code::{Release, Released, Taken};
@@ -54,19 +56,25 @@ pub(super) async fn code(context: &Context, arguments: Code) -> Result<(), CliEr
             CliError::failure("Copying is turned off in the settings.").hint("leave out --copy to print the code")
         );
     }
-    let mut client = context.log_in().await?;
+    let (mut client, signer) = context.log_in_to_sign().await?;
     if let Some(min_remaining) = arguments.min_remaining {
         // The agent may wait for the next window before it answers.
         client.set_timeout(context.timeout() + Duration::from_secs(min_remaining.into()));
     }
-    let released = client
-        .call(&Release {
-            account: arguments.account,
-            reason: arguments.reason,
-            ticket: arguments.ticket,
-            min_remaining_s: arguments.min_remaining,
-        })
-        .await?;
+    let release = Release {
+        account: arguments.account,
+        reason: arguments.reason,
+        ticket: arguments.ticket,
+        min_remaining_s: arguments.min_remaining,
+        step_up: None,
+    };
+    let released = match client.call(&release).await {
+        // The vault's policy asks for a signature: a touch, with a security key, and no question.
+        Err(CallError::Failure(failure)) if failure.kind == ErrorKind::NeedsSignature => {
+            client.call_signed(release, signer.as_ref()).await?
+        }
+        other => other?,
+    };
     if let Some(notice) = taken_notice(&released.window_taken_by, Timestamp::now()) {
         context.out.say(&notice);
     }

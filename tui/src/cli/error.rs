@@ -116,7 +116,11 @@ fn hint(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::Denied => "a manager of the vault or an admin can give you the role that this needs",
         ErrorKind::NeedsApproval => "ask a second person to approve",
         ErrorKind::NeedsAssurance => "log in with a hardware key: --key FILE of an sk- key",
-        ErrorKind::Frozen => "an admin lifts a freeze with: strongroom vault thaw VAULT --reason R",
+        ErrorKind::Frozen => {
+            "an admin lifts a freeze with: strongroom vault thaw VAULT --reason R; a hold with: strongroom identity resume \
+             WHO --reason R"
+        }
+        ErrorKind::NeedsSignature => "take it with: strongroom code CLIENT/ACCOUNT, which signs the call with your key",
         ErrorKind::RateLimited => "wait a minute and try again",
         ErrorKind::Conflict => "look at the current state and try again",
         ErrorKind::HsmUnavailable | ErrorKind::StoreUnavailable | ErrorKind::AuditUnavailable => {
@@ -235,6 +239,7 @@ mod tests {
             "audit_unavailable 7",
             "expired 8",
             "too_large 1",
+            "needs_signature 4",
             "internal 1",
         ];
         assert_eq!(codes, expected);

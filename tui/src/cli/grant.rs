@@ -5,15 +5,17 @@ use std::time::Duration;
 use clap::Subcommand;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use strongroom_proto::ids::{GrantId, Slug};
+use strongroom_proto::ids::{GrantId, PendingId, Slug};
 use strongroom_proto::method::grant::{self, End, Give as GiveCall};
+use strongroom_proto::policy::Hours;
 use strongroom_proto::words::VaultRole;
 
 use super::context::Context;
 use super::error::CliError;
 use super::output::table;
+use super::pending::waits;
 use super::vault::words;
-use super::when;
+use super::{hours, when};
 
 /// `strongroom grant`
 #[derive(Debug, Subcommand)]
@@ -50,12 +52,15 @@ pub(super) struct Give {
     /// Where
     #[arg(value_name = "VAULT")]
     vault: Slug,
-    /// To whom
+    /// To whom; with --group, to everybody in this group
     #[arg(value_name = "IDENTITY")]
     to: Slug,
     /// viewer, eligible, manager or auditor
     #[arg(value_name = "ROLE")]
     role: VaultRole,
+    /// IDENTITY is a group
+    #[arg(long)]
+    group: bool,
     /// Only this account of the vault; may be repeated
     #[arg(long = "account", value_name = "SLUG")]
     accounts: Vec<Slug>,
@@ -68,6 +73,9 @@ pub(super) struct Give {
     /// For how long, for example 8h
     #[arg(long = "for", id = "length", value_name = "TIME", value_parser = when::duration)]
     length: Option<Duration>,
+    /// Only on these days and hours, for example "mon-fri 08:00-18:00 Europe/Berlin"
+    #[arg(long, value_name = "HOURS", value_parser = hours::hours)]
+    hours: Option<Hours>,
     /// Why, for the record
     #[arg(short, long)]
     reason: Option<String>,
@@ -81,15 +89,35 @@ struct Touched {
     grant: GrantId,
 }
 
+#[derive(Serialize)]
+struct NewGrant {
+    grant: GrantId,
+    in_force: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending: Option<PendingId>,
+}
+
+/// Whose a grant is, for people.
+fn holder(identity: Option<&Slug>, group: Option<&Slug>) -> String {
+    match (identity, group) {
+        (Some(identity), _) => identity.to_string(),
+        (None, Some(group)) => format!("group {group}"),
+        (None, None) => "?".to_owned(),
+    }
+}
+
 pub(super) async fn grant(context: &Context, command: Grant) -> Result<(), CliError> {
     match command {
         Grant::Give(arguments) => {
             let call = give(arguments, Timestamp::now())?;
             let given = context.log_in().await?.call(&call).await?;
             let until = call.until.map_or_else(|| "standing".to_owned(), |until| format!("until {}", when::utc(until)));
-            let sentence =
-                format!("{} is {} in {}, {until}; grant {}", call.identity, call.role, call.vault, given.grant);
-            context.out.changed("strongroom.grant_given/1", Touched { grant: given.grant }, &given.receipt, &sentence)
+            let holder = holder(call.identity.as_ref(), call.group.as_ref());
+            let grant = given.grant;
+            let what = format!("{holder} is {} in {}, {until}; grant {grant}", call.role, call.vault);
+            let sentence = waits(&what, given.in_force, given.pending);
+            let body = NewGrant { grant, in_force: given.in_force, pending: given.pending };
+            context.out.changed("strongroom.grant_given/1", body, &given.receipt, &sentence)
         }
         Grant::List { vault, of } => {
             let list = context.log_in().await?.call(&grant::List { vault, identity: of }).await?;
@@ -118,11 +146,13 @@ fn give(arguments: Give, now: Timestamp) -> Result<GiveCall, CliError> {
     }
     Ok(GiveCall {
         vault: arguments.vault,
-        identity: arguments.to,
+        identity: (!arguments.group).then(|| arguments.to.clone()),
+        group: arguments.group.then_some(arguments.to),
         role: arguments.role,
         accounts: (!arguments.accounts.is_empty()).then_some(arguments.accounts),
         from: arguments.from,
         until: ends,
+        hours: arguments.hours,
         reason: arguments.reason,
         ticket: arguments.ticket,
     })
@@ -132,16 +162,18 @@ fn text(items: &[grant::Item], terminal: bool) -> String {
     let row = |item: &grant::Item| {
         vec![
             item.vault.to_string(),
-            item.identity.to_string(),
+            holder(item.identity.as_ref(), item.group.as_ref()),
             item.role.to_string(),
             item.accounts.as_deref().map_or_else(|| "all".to_owned(), words),
             when::utc(item.from),
             item.until.map_or_else(|| "standing".to_owned(), when::utc),
+            item.hours.as_ref().map_or_else(|| "-".to_owned(), hours::words),
+            if item.pending { "waits" } else { "ok" }.to_owned(),
             item.given_by.to_string(),
             item.grant.to_string(),
         ]
     };
-    let heading = ["VAULT", "IDENTITY", "ROLE", "ACCOUNTS", "FROM", "UNTIL", "GIVEN BY", "ID"];
+    let heading = ["VAULT", "IDENTITY", "ROLE", "ACCOUNTS", "FROM", "UNTIL", "HOURS", "STATE", "GIVEN BY", "ID"];
     table(&heading, &items.iter().map(row).collect::<Vec<_>>(), terminal)
 }
 

@@ -4,14 +4,17 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use jiff::Timestamp;
 use serde::Serialize;
-use strongroom_proto::ids::{IdentityId, Slug};
-use strongroom_proto::method::identity::{self, Enrol, KeyAdd, KeyRemove, Revoke};
+use strongroom_proto::ids::{IdentityId, PendingId, Slug};
+use strongroom_proto::method::identity::{self, Enrol, KeyAdd, KeyRemove, Resume, Revoke, Roles, Suspend, Update};
+use strongroom_proto::policy::{Hours, ServiceLimits};
 use strongroom_proto::words::{IdentityKind, OrgRole};
 
 use super::context::Context;
 use super::error::CliError;
 use super::output::table;
+use super::pending::waits;
 use super::vault::words;
 use super::when;
 
@@ -32,16 +35,59 @@ pub(super) enum Identity {
         /// The SSH public key
         #[arg(long, value_name = "FILE.pub")]
         key: PathBuf,
-        /// technician or service
+        /// technician, contractor or service
         #[arg(long, default_value = "technician")]
         kind: IdentityKind,
         /// A role over the organisation: admin or auditor; may be repeated
         #[arg(long)]
         role: Vec<OrgRole>,
+        #[command(flatten)]
+        limits: Limits,
     },
     /// List identities
     #[command(name = "list", visible_alias = "ls")]
     List,
+    /// Change a display name, an end date or a script's limits (admins, not their own)
+    Update {
+        /// Whose
+        #[arg(value_name = "SLUG")]
+        slug: Slug,
+        /// The display name
+        #[arg(long)]
+        name: Option<String>,
+        #[command(flatten)]
+        limits: Limits,
+    },
+    /// Add or remove roles over the organisation; what is added waits for a second person (admins)
+    Role {
+        /// Whose
+        #[arg(value_name = "SLUG")]
+        slug: Slug,
+        /// A role to add: admin or auditor; may be repeated
+        #[arg(long, value_name = "ROLE")]
+        add: Vec<OrgRole>,
+        /// A role to remove; may be repeated
+        #[arg(long, value_name = "ROLE")]
+        remove: Vec<OrgRole>,
+    },
+    /// End all sessions of an identity and keep it from logging in until it is resumed (admins)
+    Suspend {
+        /// Whom
+        #[arg(value_name = "SLUG")]
+        slug: Slug,
+        /// Why, for the record
+        #[arg(short, long)]
+        reason: String,
+    },
+    /// End a suspension, or the hold that a tripwire put somebody on (admins, not their own)
+    Resume {
+        /// Whom
+        #[arg(value_name = "SLUG")]
+        slug: Slug,
+        /// Why, for the record
+        #[arg(short, long)]
+        reason: String,
+    },
     /// Keys of an identity: add, rm
     #[command(subcommand)]
     Key(Key),
@@ -57,6 +103,31 @@ pub(super) enum Identity {
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// When an identity ends, and what a script is held to.
+#[derive(Debug, clap::Args)]
+pub(super) struct Limits {
+    /// When it ends by itself, for example 2027-01-31T17:00Z; a contractor's has to
+    #[arg(long, value_name = "TIME", value_parser = when::timestamp)]
+    until: Option<Timestamp>,
+    /// Of a script: the user of the system that it runs as, by number
+    #[arg(long, value_name = "NUMBER")]
+    uid: Option<u32>,
+    /// Of a script: codes that it may take in an hour
+    #[arg(long, value_name = "NUMBER")]
+    per_hour: Option<u32>,
+    /// Of a script: when it may take codes, for example "mon-fri 08:00-18:00 Europe/Berlin"
+    #[arg(long, value_name = "HOURS", value_parser = super::hours::hours)]
+    hours: Option<Hours>,
+}
+
+impl Limits {
+    /// A script's limits, if any was given.
+    fn service(&self) -> Option<ServiceLimits> {
+        let limits = ServiceLimits { uid: self.uid, releases_per_hour: self.per_hour, hours: self.hours.clone() };
+        (limits != ServiceLimits::default()).then_some(limits)
+    }
 }
 
 /// `strongroom identity key`
@@ -91,6 +162,31 @@ struct Enrolled<'a> {
     identity: &'a Slug,
     id: IdentityId,
     fingerprint: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending: Option<PendingId>,
+}
+
+#[derive(Serialize)]
+struct KeyAdded<'a> {
+    identity: &'a Slug,
+    fingerprint: &'a str,
+    in_force: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending: Option<PendingId>,
+}
+
+#[derive(Serialize)]
+struct Touched<'a> {
+    identity: &'a Slug,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending: Option<PendingId>,
+}
+
+#[derive(Serialize)]
+struct Suspended<'a> {
+    identity: &'a Slug,
+    sessions: u64,
+    drained: bool,
 }
 
 #[derive(Serialize)]
@@ -104,19 +200,33 @@ struct Revoked<'a> {
     identity: &'a Slug,
     sessions: u64,
     grants: u64,
+    groups: u64,
+    requests: u64,
     vaults: u64,
     drained: bool,
 }
 
 pub(super) async fn identity(context: &Context, command: Identity) -> Result<(), CliError> {
     match command {
-        Identity::Enrol { slug, name, key, kind, role } => {
+        Identity::Enrol { slug, name, key, kind, role, limits } => {
             let public_key = read_public_key(&key)?;
-            let call = Enrol { identity: slug.clone(), name, kind, roles: role, public_key };
+            let call = Enrol {
+                identity: slug.clone(),
+                name,
+                kind,
+                roles: role,
+                public_key,
+                until: limits.until,
+                service: limits.service(),
+            };
             let enrolled = context.log_in().await?.call(&call).await?;
             let fingerprint = &enrolled.fingerprint;
-            let body = Enrolled { identity: &slug, id: enrolled.id, fingerprint };
-            let sentence = format!("Enrolled {slug} with key {fingerprint}");
+            let body = Enrolled { identity: &slug, id: enrolled.id, fingerprint, pending: enrolled.pending };
+            let roles = match enrolled.pending {
+                Some(pending) => format!("; roles: strongroom pending show {pending}"),
+                None => String::new(),
+            };
+            let sentence = format!("Enrolled {slug} with key {fingerprint}{roles}");
             context.out.changed("strongroom.identity_enrolled/1", body, &enrolled.receipt, &sentence)
         }
         Identity::List => {
@@ -127,8 +237,9 @@ pub(super) async fn identity(context: &Context, command: Identity) -> Result<(),
             let public_key = read_public_key(&file)?;
             let added = context.log_in().await?.call(&KeyAdd { identity: slug.clone(), public_key }).await?;
             let fingerprint = &added.fingerprint;
-            let body = KeyChanged { identity: &slug, fingerprint };
-            let sentence = format!("Added key {fingerprint} to {slug}");
+            let (in_force, pending) = (added.in_force, added.pending);
+            let body = KeyAdded { identity: &slug, fingerprint, in_force, pending };
+            let sentence = waits(&format!("{slug} logs in with {fingerprint}"), in_force, pending);
             context.out.changed("strongroom.key_added/1", body, &added.receipt, &sentence)
         }
         Identity::Key(Key::Remove { slug, fingerprint, yes }) => {
@@ -140,19 +251,57 @@ pub(super) async fn identity(context: &Context, command: Identity) -> Result<(),
             context.out.changed("strongroom.key_removed/1", body, &changed.receipt, &sentence)
         }
         Identity::Revoke { slug, reason, yes } => revoke(context, &slug, reason, yes).await,
+        Identity::Update { slug, name, limits } => {
+            let call = Update { identity: slug.clone(), name, until: limits.until, service: limits.service() };
+            let changed = context.log_in().await?.call(&call).await?;
+            let body = Touched { identity: &slug, pending: None };
+            let sentence = format!("Changed {slug}");
+            context.out.changed("strongroom.identity_updated/1", body, &changed.receipt, &sentence)
+        }
+        Identity::Role { slug, add, remove } => {
+            let gained = !add.is_empty();
+            let call = Roles { identity: slug.clone(), add, remove };
+            let changed = context.log_in().await?.call(&call).await?;
+            let body = Touched { identity: &slug, pending: changed.pending };
+            let sentence = match changed.pending.filter(|_| gained) {
+                Some(pending) => {
+                    format!("Changed the roles of {slug}; what is added: strongroom pending show {pending}")
+                }
+                None => format!("Changed the roles of {slug}"),
+            };
+            context.out.changed("strongroom.roles_changed/1", body, &changed.receipt, &sentence)
+        }
+        Identity::Suspend { slug, reason } => suspend(context, &slug, reason).await,
+        Identity::Resume { slug, reason } => {
+            let changed = context.log_in().await?.call(&Resume { identity: slug.clone(), reason }).await?;
+            let body = Touched { identity: &slug, pending: None };
+            let sentence = format!("{slug} may act again");
+            context.out.changed("strongroom.identity_resumed/1", body, &changed.receipt, &sentence)
+        }
     }
 }
 
 async fn revoke(context: &Context, slug: &Slug, reason: String, yes: bool) -> Result<(), CliError> {
     context.confirm(yes, &format!("{slug} will lose all sessions, grants and keys for good."))?;
     let revoked = context.log_in().await?.call(&Revoke { identity: slug.clone(), reason }).await?;
-    let identity::Revoked { sessions, grants, vaults, drained, receipt } = revoked;
+    let identity::Revoked { sessions, grants, groups, requests, vaults, drained, receipt } = revoked;
     if !drained {
         context.out.say("A client of theirs has not read its last reply yet: a code in it can still be used.");
     }
-    let body = Revoked { identity: slug, sessions, grants, vaults, drained };
+    let body = Revoked { identity: slug, sessions, grants, groups, requests, vaults, drained };
     let sentence = format!("Revoked {slug}: ended {sessions} sessions and {grants} grants in {vaults} vaults");
     context.out.changed("strongroom.identity_revoked/1", body, &receipt, &sentence)
+}
+
+async fn suspend(context: &Context, slug: &Slug, reason: String) -> Result<(), CliError> {
+    let suspended = context.log_in().await?.call(&Suspend { identity: slug.clone(), reason }).await?;
+    let (sessions, drained) = (suspended.sessions, suspended.drained);
+    if !drained {
+        context.out.say("A client of theirs has not read its last reply yet: a code in it can still be used.");
+    }
+    let body = Suspended { identity: slug, sessions, drained };
+    let sentence = format!("Suspended {slug}: ended {sessions} sessions");
+    context.out.changed("strongroom.identity_suspended/1", body, &suspended.receipt, &sentence)
 }
 
 /// Reads the one line of a `.pub` file. A private key is refused here, before it could leave this machine.
@@ -183,15 +332,19 @@ fn text(items: &[identity::Item], terminal: bool) -> String {
             item.status.to_string(),
             if item.roles.is_empty() { "-".to_owned() } else { words(&item.roles) },
             last_login,
+            item.until.map_or_else(|| "-".to_owned(), when::utc),
         ];
-        let mut keys: Vec<String> =
-            item.keys.iter().filter(|key| key.active).map(|key| key.fingerprint.clone()).collect();
+        let shown = |key: &identity::Key| {
+            let waits = if key.confirmed { "" } else { " (waits)" };
+            format!("{}{waits}", key.fingerprint)
+        };
+        let mut keys: Vec<String> = item.keys.iter().filter(|key| key.active).map(shown).collect();
         if keys.is_empty() {
             keys.push("-".to_owned());
         }
         rows.extend(keys.into_iter().map(|key| who.iter().cloned().chain([key]).collect()));
     }
-    table(&["IDENTITY", "NAME", "KIND", "STATUS", "ROLES", "LAST LOGIN", "KEY"], &rows, terminal)
+    table(&["IDENTITY", "NAME", "KIND", "STATUS", "ROLES", "LAST LOGIN", "UNTIL", "KEY"], &rows, terminal)
 }
 
 #[cfg(test)]

@@ -14,10 +14,14 @@ mod completions;
 mod context;
 mod error;
 mod grant;
+mod group;
+mod hours;
 mod identity;
 mod import;
 mod list;
 mod output;
+mod pending;
+mod policy;
 mod propose;
 mod rows;
 mod session;
@@ -162,6 +166,9 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), CliError> {
         Command::Account(Account::Remove(arguments)) => account::remove(context, arguments).await,
         Command::Identity(command) => identity::identity(context, command).await,
         Command::Grant(command) => grant::grant(context, command).await,
+        Command::Group(command) => group::group(context, command).await,
+        Command::Pending(command) => pending::pending(context, command).await,
+        Command::Policy(command) => policy::policy(context, command).await,
         Command::Ceremony(command) => ceremony::ceremony(context, command).await,
         Command::Audit(command) => audit::audit(context, command).await,
         Command::Session(command) => session::session(context, command).await,

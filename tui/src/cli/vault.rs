@@ -190,6 +190,7 @@ mod tests {
             accounts: 7,
             frozen: true,
             min_assurance: Assurance::SoftwareKey,
+            signed_release: false,
             scheme: Scheme::Resident,
             log: "strongroom/o/v".into(),
             destroyed_at: None,

@@ -107,7 +107,13 @@ impl Line for Client {
             }
             AgentCall::Accounts => AgentEvent::Accounts(accounts(self).await?),
             AgentCall::Release { ticket, account, min_remaining_s } => {
-                let release = code::Release { account: account.clone(), reason: None, ticket: None, min_remaining_s };
+                let release = code::Release {
+                    account: account.clone(),
+                    reason: None,
+                    ticket: None,
+                    min_remaining_s,
+                    step_up: None,
+                };
                 AgentEvent::Released { ticket, account, outcome: ask(self, &release).await?.map(Box::new) }
             }
             AgentCall::Trail { vault, before, purpose } => {

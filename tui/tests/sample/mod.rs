@@ -104,6 +104,7 @@ fn vault_item(slug: &str, name: &str, frozen: bool, accounts: u64) -> vault::Ite
         accounts,
         frozen,
         min_assurance: Assurance::SoftwareKey,
+        signed_release: false,
         scheme: Scheme::Resident,
         log: format!("strongroom/org/{slug}"),
         destroyed_at: None,

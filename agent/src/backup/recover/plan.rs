@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use ssh_key::PublicKey;
 use strongroom_proto::agent_key::AgentKey;
 use strongroom_proto::ids::{OrgId, Slug};
-use strongroom_proto::words::{IdentityStatus, OrgRole, VaultRole};
+use strongroom_proto::words::{OrgRole, VaultRole};
 
 use crate::commands::recovery::Approved;
 use crate::identity::verify;
@@ -98,12 +98,12 @@ pub(super) fn check(
     for Approval { identity: slug, signature } in approvals {
         let identity = state
             .identity(slug)
-            .filter(|identity| identity.status == IdentityStatus::Active && has_authority(state, identity, now))
+            .filter(|identity| identity.is_active(now) && has_authority(state, identity, now))
             .with_context(|| format!("{slug} is no active admin or manager of this organisation"))?;
         if approved.iter().any(|earlier| earlier.identity == identity.id) {
             bail!("{slug} approved twice: a second person has to");
         }
-        let key = state.keys_of(identity.id).filter(|key| key.active).find(|key| {
+        let key = state.keys_of(identity.id).filter(|key| key.logs_in()).find(|key| {
             PublicKey::from_openssh(&key.public_key)
                 .is_ok_and(|public| verify(&public, NAMESPACE, plan.as_bytes(), signature).is_ok())
         });
@@ -126,5 +126,5 @@ pub(super) fn check(
 
 fn has_authority(state: &State, identity: &Identity, now: Timestamp) -> bool {
     identity.roles.contains(&OrgRole::Admin)
-        || state.grants_of(identity.id).any(|grant| grant.role == VaultRole::Manager && grant.in_force(now))
+        || state.grants_for(identity.id).any(|grant| grant.role == VaultRole::Manager && grant.in_force(now))
 }

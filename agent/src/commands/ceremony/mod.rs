@@ -11,35 +11,15 @@ use strongroom_proto::audit::record::RecordOutcome;
 use strongroom_proto::error::{ErrorKind, Failure};
 use strongroom_proto::ids::{CeremonyId, IdentityId, VaultId};
 use strongroom_proto::method::Receipt;
-use strongroom_proto::words::{Assurance, CeremonyKind, CeremonyStatus, IdentityStatus, Scheme};
+use strongroom_proto::words::{Assurance, CeremonyKind, CeremonyStatus, Scheme};
 
 use super::Caller;
+pub use super::step_up::Signed;
 use crate::access::{Operation, decide, facts};
 use crate::state::ceremony::{Ceremony, Party};
 use crate::state::rows::{Account, Policy};
 use crate::state::{LogId, State};
 use crate::store::tx::{Draft, Refusal, Tx};
-
-/// A signature over one call, verified. It goes into the record, where anybody can verify it again.
-#[derive(Clone, Debug)]
-pub struct Signed {
-    /// The nonce in the text.
-    pub nonce: String,
-    /// The digest of the call's parameters.
-    pub params_sha256: String,
-    /// The armoured SSHSIG.
-    pub signature: String,
-}
-
-impl Signed {
-    /// Adds to a record what rebuilds the signed text: agent, run, key and identity stand in the record already.
-    fn note(&self, draft: Draft) -> Draft {
-        draft
-            .detail("nonce", self.nonce.clone())
-            .detail("params_sha256", self.params_sha256.clone())
-            .detail("signature", self.signature.clone())
-    }
-}
 
 /// Finds a ceremony, at the place of the commit.
 ///
@@ -62,7 +42,7 @@ fn draft(tx: &Tx<'_>, caller: &Caller, event: &'static str, ceremony: &Ceremony)
 fn refuse(ceremony: &Ceremony, mut draft: Draft, failure: Failure) -> Refusal {
     draft.outcome = RecordOutcome::Denied;
     draft.detail.insert("kind".into(), failure.kind.as_str().into());
-    Refusal { failure, record: Some((LogId::Vault(ceremony.vault), Box::new(draft))) }
+    Refusal::recorded(failure, LogId::Vault(ceremony.vault), draft)
 }
 
 /// Says why a ceremony is dead: one of its two people lost the right to hold it, or the key they signed with.
@@ -82,20 +62,21 @@ pub fn alive(state: &State, ceremony: &Ceremony, now: Timestamp) -> Result<(), F
 
 /// Whether somebody may hold ceremonies in a vault, with this key.
 fn may_conduct(state: &State, party: &Party, vault: VaultId, now: Timestamp) -> bool {
-    let facts = facts(state, party.identity, &party.key, Assurance::SoftwareKey, vault);
+    let now = now.max(state.latest);
+    let facts = facts(state, party.identity, &party.key, Assurance::SoftwareKey, vault, now);
     // A destroyed vault needs no more people: what is left of its ceremony is to be finished.
-    decide(&facts, Operation::CeremonyPropose { gives: false }, now.max(state.latest)).is_ok()
+    decide(&facts, Operation::CeremonyPropose { gives: false }, now).is_ok()
 }
 
 /// Who could confirm a ceremony that `proposer` proposes.
 #[must_use]
 pub fn may_confirm(state: &State, vault: VaultId, proposer: IdentityId, now: Timestamp) -> Vec<IdentityId> {
     let able = |identity: IdentityId| {
-        state
-            .keys_of(identity)
-            .any(|key| key.active && may_conduct(state, &Party { identity, key: key.fingerprint.clone() }, vault, now))
+        state.keys_of(identity).any(|key| {
+            key.logs_in() && may_conduct(state, &Party { identity, key: key.fingerprint.clone() }, vault, now)
+        })
     };
-    let active = state.identities.values().filter(|identity| identity.status == IdentityStatus::Active);
+    let active = state.identities.values().filter(|identity| identity.is_active(now));
     active.map(|identity| identity.id).filter(|identity| *identity != proposer && able(*identity)).collect()
 }
 

@@ -9,10 +9,14 @@ use strongroom_proto::audit::merkle::{Frontier, Hash, leaf_hash};
 use strongroom_proto::audit::record::{Record, RecordOutcome};
 use strongroom_proto::ids::{IdentityId, OrgId};
 
+use super::recent;
 use crate::audit::anchor::Anchors;
 use crate::state::ceremony::Ceremony;
+use crate::state::group::{Group, Member};
+use crate::state::pending::Pending;
+use crate::state::request::Request;
 use crate::state::rows::{
-    Account, Grant, Identity, Key, Login, Org, Policy, RecoveryCopy, Row, SealedSeedRow, Vault, VaultKeyRow,
+    Account, Grant, Identity, Key, Login, Org, OrgRules, Policy, RecoveryCopy, Row, SealedSeedRow, Vault, VaultKeyRow,
 };
 use crate::state::{Head, LogId, Mark, State, Window};
 use crate::store::StoreError;
@@ -71,10 +75,11 @@ pub(super) fn load(
         state.sealed.insert(log, flaw);
     }
     load_windows(connection, &mut state)?;
+    recent::load(connection, &mut state)?;
     Ok(state)
 }
 
-fn read(error: rusqlite::Error) -> StoreError {
+pub(super) fn read(error: rusqlite::Error) -> StoreError {
     StoreError::Read(error.to_string())
 }
 
@@ -132,6 +137,11 @@ fn place(stored: &StoredRow, sealer: &Sealer, state: &mut State) -> Result<(), T
         RecoveryCopy::KIND => put::<RecoveryCopy>,
         Grant::KIND => put::<Grant>,
         Ceremony::KIND => put::<Ceremony>,
+        OrgRules::KIND => put::<OrgRules>,
+        Group::KIND => put::<Group>,
+        Member::KIND => put::<Member>,
+        Pending::KIND => put::<Pending>,
+        Request::KIND => put::<Request>,
         _ => {
             return Err(Tampered { kind: stored.kind.clone(), key: hex::encode(&stored.key), flaw: "unknown kind" });
         }

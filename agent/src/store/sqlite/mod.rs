@@ -5,6 +5,7 @@ mod file;
 mod load;
 mod migrations;
 mod read;
+mod recent;
 mod snapshot;
 mod writer;
 

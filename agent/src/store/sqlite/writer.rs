@@ -278,12 +278,16 @@ impl Writer {
 
     /// One job on its own copy of the state; if it is refused, its denial instead.
     fn run_job(&self, job: &mut dyn Job, work: &mut Work) -> End {
-        let Refusal { failure, record } = match self.attempt(work, |tx| job.run(tx)) {
+        let Refusal { failure, record, also } = match self.attempt(work, |tx| job.run(tx)) {
             Ok(()) => return End::Committed,
             Err(refusal) => refusal,
         };
         let Some((log, draft)) = record else { return End::Denied(failure) };
-        let denial = self.attempt(work, |tx| tx.append(log, *draft).map(|_| ()).map_err(Refusal::from));
+        let denial = self.attempt(work, |tx| {
+            tx.append(log, *draft)?;
+            also.map_or(Ok(()), |also| also(tx))?;
+            Ok(())
+        });
         End::Denied(denial.err().map_or(failure, |refusal| refusal.failure))
     }
 

@@ -113,7 +113,7 @@ fn accounts(model: &Model, frame: &mut Frame<'_>, area: Rect) {
 const fn access_style(theme: &Theme, access: Access) -> Style {
     match access {
         Access::Open => theme.ok,
-        Access::Ask | Access::Frozen => theme.warn,
+        Access::Ask | Access::Frozen | Access::Closed => theme.warn,
         Access::Listed => theme.dim,
     }
 }
