@@ -114,8 +114,16 @@ impl KeyFile {
                     self.path.display()
                 ))
             })?;
-            if let Ok(key) = key.decrypt(passphrase.as_bytes()) {
-                return Ok(key);
+            match key.decrypt(passphrase.as_bytes()) {
+                Ok(key) => return Ok(key),
+                Err(ssh_key::Error::Crypto) => {}
+                // ssh-key cannot read one P-256 key in 256, whose scalar begins with a zero byte: no passphrase helps.
+                Err(_) => {
+                    return Err(SignError(format!(
+                        "{} opens, but its content is not understood: add it to ssh-agent",
+                        self.path.display()
+                    )));
+                }
             }
         }
         Err(SignError(format!("the passphrase does not open {}", self.path.display())))
