@@ -191,6 +191,27 @@ fn operations() -> Vec<(&'static str, Operation, &'static [&'static str])> {
         ("suspend oneself", O::IdentitySuspend { own: true }, &["identity.suspend"]),
         ("resume", O::IdentityResume { own: false }, &["identity.resume"]),
         ("resume oneself", O::IdentityResume { own: true }, &["identity.resume"]),
+        ("ask for access", O::RequestMake { lapsed: false }, &["request.make"]),
+        ("ask again after a grant ran out", O::RequestMake { lapsed: true }, &["request.make"]),
+        ("break the glass", O::BreakGlass, &["request.make"]),
+        ("see the vault's requests", O::RequestSee, &["request.list", "request.show"]),
+        (
+            "decide on a request",
+            O::RequestDecide { own: false, escalated: false },
+            &["request.approve", "request.deny"],
+        ),
+        (
+            "decide on a request that has escalated",
+            O::RequestDecide { own: false, escalated: true },
+            &["request.approve", "request.deny"],
+        ),
+        (
+            "decide on one's own request",
+            O::RequestDecide { own: true, escalated: true },
+            &["request.approve", "request.deny"],
+        ),
+        ("review a break-glass", O::RequestReview { own: false }, &["request.review"]),
+        ("review one's own break-glass", O::RequestReview { own: true }, &["request.review"]),
         ("see what waits for a second person", O::PendingSee, &["pending.list", "pending.show"]),
         (
             "confirm a colleague's key",
@@ -224,8 +245,9 @@ fn operations() -> Vec<(&'static str, Operation, &'static [&'static str])> {
     ]
 }
 
-/// Methods that decide nothing: they make a session, or say what everybody may know.
-const UNDECIDED: [&str; 5] = ["session.open", "session.prove", "session.challenge", "session.whoami", "agent.status"];
+/// Methods that decide nothing: they make a session, say what everybody may know, or give up what is one's own.
+const UNDECIDED: [&str; 6] =
+    ["session.open", "session.prove", "session.challenge", "session.whoami", "agent.status", "request.cancel"];
 
 fn outcome(facts: &Facts, operation: Operation) -> String {
     match decide(facts, operation, now()) {

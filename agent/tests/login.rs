@@ -100,6 +100,7 @@ impl LoginService {
             assurance: assurance(false, &proof),
             idle_timeout_s: 3600,
             expires_at: Timestamp::now(),
+            notices: vec![],
         })
     }
 }

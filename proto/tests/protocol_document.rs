@@ -17,7 +17,8 @@ use strongroom_proto::login::{
     endorsement_text, login_text, step_up_text,
 };
 use strongroom_proto::method::{
-    self, Method, account, agent, audit, ceremony, code, grant, group, identity, pending, policy, session, vault,
+    self, Method, account, agent, audit, ceremony, code, grant, group, identity, pending, policy, request, session,
+    vault,
 };
 use strongroom_proto::policy::{BreakGlass, Harvest, OrgPolicy, TicketPattern, VaultPolicy};
 use strongroom_proto::rpc::{Outcome, REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Request, Response};
@@ -332,6 +333,13 @@ fn every_method_has_an_example_that_its_types_read() {
                         group::Remove,
                         group::MemberAdd,
                         group::MemberRemove,
+                        request::Make,
+                        request::List,
+                        request::Show,
+                        request::Approve,
+                        request::Deny,
+                        request::Cancel,
+                        request::Review,
                         pending::List,
                         pending::Show,
                         pending::Confirm,

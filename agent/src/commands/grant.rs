@@ -49,7 +49,8 @@ pub fn give(tx: &mut Tx<'_>, caller: &Caller, id: GrantId, wanted: &wire::Give) 
         .may_in(&tx.state, vault.id, operation, now)
         .map_err(|denial| caller.refused(&tx.state, denial, Some(vault.id), draft.clone()))?;
     let found = found.filter(|found| found.exists(now)).ok_or_else(|| nobody(wanted))?;
-    let accounts = accounts_of(tx, vault.id, wanted)?;
+    check_accounts(wanted)?;
+    let accounts = account_ids(tx, vault.id, &wanted.vault, wanted.accounts.as_deref())?;
     found.check_fits(wanted)?;
     let from = wanted.from.unwrap_or(now);
     if wanted.until.is_some_and(|until| until <= from || until <= now) {
@@ -199,24 +200,35 @@ fn nobody(wanted: &wire::Give) -> Failure {
     }
 }
 
-fn accounts_of(tx: &Tx<'_>, vault: VaultId, wanted: &wire::Give) -> Result<Option<Vec<AccountId>>, Refusal> {
-    let Some(slugs) = &wanted.accounts else { return Ok(None) };
-    if wanted.role != VaultRole::Viewer || slugs.is_empty() {
-        return Err(Failure::new(
-            ErrorKind::InvalidParams,
-            "Only viewers are limited to accounts, and to at least one.",
-        )
-        .into());
+fn check_accounts(wanted: &wire::Give) -> Result<(), Failure> {
+    match &wanted.accounts {
+        Some(slugs) if wanted.role != VaultRole::Viewer || slugs.is_empty() => {
+            Err(invalid("Only viewers are limited to accounts, and to at least one."))
+        }
+        _ => Ok(()),
     }
+}
+
+/// The ids of accounts of a vault, in order and without doubles.
+pub(super) fn account_ids(
+    tx: &Tx<'_>,
+    vault: VaultId,
+    name: &Slug,
+    slugs: Option<&[Slug]>,
+) -> Result<Option<Vec<AccountId>>, Refusal> {
+    let Some(slugs) = slugs else { return Ok(None) };
     let found = slugs.iter().map(|slug| {
-        tx.state.account(vault, slug).map(|account| account.id).ok_or_else(|| {
-            Refusal::from(Failure::new(ErrorKind::NotFound, format!("There is no account {}/{slug}.", wanted.vault)))
-        })
+        tx.state.account(vault, slug).map(|account| account.id).ok_or_else(|| Refusal::from(no_account(name, slug)))
     });
     let mut accounts = found.collect::<Result<Vec<_>, _>>()?;
     accounts.sort_unstable();
     accounts.dedup();
     Ok(Some(accounts))
+}
+
+/// The answer for an account that does not exist, or that the caller may not know of.
+pub(super) fn no_account(vault: &Slug, account: &Slug) -> Failure {
+    Failure::new(ErrorKind::NotFound, format!("There is no account {vault}/{account}."))
 }
 
 pub(super) fn dated(draft: Draft, grant: &Grant) -> Draft {

@@ -11,6 +11,7 @@ pub mod pending;
 pub mod policy;
 pub mod recovery;
 pub mod release;
+pub mod request;
 pub mod session;
 pub mod step_up;
 pub mod vault;

@@ -115,7 +115,7 @@ pub fn may_decide(state: &State, caller: &Caller, pending: &Pending, now: Timest
     decision.map(|_terms| ())
 }
 
-/// Who could confirm a change.
+/// Who could confirm a change, by slug.
 #[must_use]
 pub fn may_confirm(state: &State, pending: &Pending, now: Timestamp) -> Vec<IdentityId> {
     let able = |identity: &Identity| {
@@ -129,12 +129,10 @@ pub fn may_confirm(state: &State, pending: &Pending, now: Timestamp) -> Vec<Iden
             decide(&facts, operation, now).is_ok()
         })
     };
-    state
-        .identities
-        .values()
-        .filter(|identity| identity.is_active(now) && able(identity))
-        .map(|found| found.id)
-        .collect()
+    let mut found: Vec<&Identity> =
+        state.identities.values().filter(|identity| identity.is_active(now) && able(identity)).collect();
+    found.sort_by(|one, other| one.names.slug.cmp(&other.names.slug));
+    found.into_iter().map(|found| found.id).collect()
 }
 
 /// Whether who proposed a change still could: a colleague who was revoked meanwhile must not have a say.

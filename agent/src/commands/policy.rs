@@ -163,7 +163,7 @@ pub fn check_vault_policy(
         return Err(Failure::new(ErrorKind::Conflict, message));
     }
     let Some(vault) = vault else { return Ok(()) };
-    let people = deciders(state, vault, rules.requests.escalate_after_min.is_some(), now).len();
+    let people = deciders(state, vault, rules.requests.escalates(), now).len();
     let needed = usize::from(rules.requests.approvals);
     if people < needed {
         let message =

@@ -9,8 +9,10 @@ mod connection;
 mod grant;
 mod group;
 mod identity;
+mod notices;
 mod pending;
 mod policy;
+mod request;
 mod session;
 mod step_up;
 mod vault;
@@ -237,6 +239,13 @@ impl Service for Agent {
             method::group::Remove => group::remove,
             method::group::MemberAdd => group::member_add,
             method::group::MemberRemove => group::member_remove,
+            method::request::Make => request::make,
+            method::request::List => request::list,
+            method::request::Show => request::show,
+            method::request::Approve => request::approve,
+            method::request::Deny => request::deny,
+            method::request::Cancel => request::cancel,
+            method::request::Review => request::review,
             method::pending::List => pending::list,
             method::pending::Show => pending::show,
             method::pending::Confirm => pending::confirm,

@@ -12,6 +12,7 @@ use strongroom_proto::rpc::PROTOCOL_VERSION;
 use tokio::time::Instant;
 
 use super::connection::Pending;
+use super::notices::notices;
 use super::{Agent, Answer, Connection};
 use crate::access::Operation;
 use crate::commands::Caller;
@@ -119,7 +120,7 @@ pub(super) async fn prove(
     }
     std::mem::forget(registered);
     connection.last_call = Instant::now();
-    let proved = proved(&agent.store.view(), &session);
+    let proved = proved(&agent.store.view(), &session, &caller, agent.now());
     connection.session = Some(session);
     Ok(proved?.into())
 }
@@ -159,7 +160,7 @@ fn check(
     Ok((identity.id, key.attested, proof))
 }
 
-fn proved(view: &State, session: &Session) -> Result<Proved, Failure> {
+fn proved(view: &State, session: &Session, caller: &Caller, now: Timestamp) -> Result<Proved, Failure> {
     let identity = view.identities.get(&session.identity).ok_or_else(command::login_refused)?;
     Ok(Proved {
         session: session.id,
@@ -169,6 +170,7 @@ fn proved(view: &State, session: &Session) -> Result<Proved, Failure> {
         assurance: session.assurance,
         idle_timeout_s: session.idle_timeout.as_secs(),
         expires_at: session.expires_at,
+        notices: notices(view, caller, now),
     })
 }
 
@@ -182,7 +184,7 @@ pub(super) async fn whoami(
     let session = agent.sessions.find(caller.actor.session).ok_or_else(command::login_refused)?;
     let kind = view.identities.get(&caller.identity()).map(|identity| identity.kind);
     let result = WhoamiResult {
-        session: proved(&view, &session)?,
+        session: proved(&view, &session, &caller, agent.now())?,
         identity_id: caller.identity(),
         kind: kind.ok_or_else(command::login_refused)?,
         key: caller.actor.key.clone(),

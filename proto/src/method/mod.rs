@@ -14,6 +14,7 @@ pub mod group;
 pub mod identity;
 pub mod pending;
 pub mod policy;
+pub mod request;
 pub mod session;
 pub mod vault;
 
@@ -73,6 +74,13 @@ pub const NAMES: &[&str] = &[
     group::Remove::NAME,
     group::MemberAdd::NAME,
     group::MemberRemove::NAME,
+    request::Make::NAME,
+    request::List::NAME,
+    request::Show::NAME,
+    request::Approve::NAME,
+    request::Deny::NAME,
+    request::Cancel::NAME,
+    request::Review::NAME,
     pending::List::NAME,
     pending::Show::NAME,
     pending::Confirm::NAME,
@@ -95,8 +103,13 @@ pub const NAMES: &[&str] = &[
 ];
 
 /// The methods whose caller signs each call; `code.release` where the vault's policy asks for it.
-pub const STEPPED_UP: &[&str] =
-    &[ceremony::Propose::NAME, ceremony::Confirm::NAME, pending::Confirm::NAME, code::Release::NAME];
+pub const STEPPED_UP: &[&str] = &[
+    ceremony::Propose::NAME,
+    ceremony::Confirm::NAME,
+    pending::Confirm::NAME,
+    request::Approve::NAME,
+    code::Release::NAME,
+];
 
 /// A method whose caller signs the call itself ([`session::StepUp`]).
 pub trait SteppedUp: Method {

@@ -78,6 +78,9 @@ pub struct Proved {
     pub idle_timeout_s: u64,
     /// The session ends then in any case.
     pub expires_at: Timestamp,
+    /// Sentences that the caller should read: what waits for their decision, what nobody has reviewed, an end that is near.
+    #[serde(default)]
+    pub notices: Vec<String>,
 }
 
 /// Asks for a nonce to sign one call with. A connection has one such nonce; a new one takes the place of the old.

@@ -112,8 +112,6 @@ impl Compare for VaultPolicy {
             harvest,
         } = self;
         let glass = |policy: &Option<BreakGlass>| policy.as_ref().map_or(0, |glass| glass.longest_min);
-        // Sooner lets more people decide; never is the strictest.
-        let escalation = |after_min: Option<u32>| after_min.unwrap_or(u32::MAX);
         [
             ("min_assurance", *min_assurance < before.min_assurance),
             ("signed_release", dropped(before.signed_release, *signed_release)),
@@ -127,10 +125,8 @@ impl Compare for VaultPolicy {
             ("requests.approvals", *approvals < before.requests.approvals),
             ("requests.longest_h", *longest_h > before.requests.longest_h),
             ("requests.expire_after_h", *expire_after_h > before.requests.expire_after_h),
-            (
-                "requests.escalate_after_min",
-                escalation(*escalate_after_min) < escalation(before.requests.escalate_after_min),
-            ),
+            // Sooner lets more people decide.
+            ("requests.escalate_after_min", *escalate_after_min < before.requests.escalate_after_min),
             ("requests.exclusive", dropped(before.requests.exclusive, *exclusive)),
             ("requests.ticket_required", dropped(before.requests.ticket_required, *asks)),
             ("break_glass", glass(break_glass) > glass(&before.break_glass)),
@@ -172,13 +168,10 @@ mod tests {
             r#"{"min_assurance":"hardware-verified","signed_release":true,"exclusive_window":true,
                 "reason_required":true,"ticket_required":true,"ticket_pattern":"T-[0-9]+","releases_per_hour":10,
                 "hours":{"days":["mon"],"from":"08:00","until":"18:00","zone":"UTC"},
-                "requests":{"approvals":3,"longest_h":4,"expire_after_h":4,"exclusive":true,"ticket_required":true},
+                "requests":{"approvals":3,"longest_h":4,"expire_after_h":4,"escalate_after_min":240,"exclusive":true,
+                    "ticket_required":true},
                 "harvest":{"accounts":3,"within_min":10}}"#,
         )
-        .map(|policy: VaultPolicy| VaultPolicy {
-            requests: Requests { escalate_after_min: None, ..policy.requests },
-            ..policy
-        })
         .unwrap()
     }
 
@@ -220,7 +213,7 @@ mod tests {
         check("releases_per_hour", |policy| policy.releases_per_hour = Some(11));
         check("releases_per_hour", |policy| policy.releases_per_hour = None);
         check("hours", |policy| policy.hours = None);
-        check("requests.escalate_after_min", |policy| policy.requests.escalate_after_min = Some(600));
+        check("requests.escalate_after_min", |policy| policy.requests.escalate_after_min = 60);
         check("break_glass", |policy| policy.break_glass = Some(BreakGlass { longest_min: 1 }));
         check("harvest", |policy| policy.harvest = Some(Harvest { accounts: 4, within_min: 10 }));
         check("harvest", |policy| policy.harvest = Some(Harvest { accounts: 3, within_min: 9 }));

@@ -89,10 +89,9 @@ pub struct Requests {
     pub longest_h: u32,
     /// A request that nobody has decided ends after this long, in hours, 1 to 744.
     pub expire_after_h: u32,
-    /// Admins decide too, after this long, in minutes; 0 means at once. Never when absent, as long as the vault has a manager
-    /// who may decide.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub escalate_after_min: Option<u32>,
+    /// Admins decide too, after this long, in minutes, 0 to 44640; 0 means at once. As long as a request lives or longer means
+    /// never, as long as the vault has a manager who may decide.
+    pub escalate_after_min: u32,
     /// While it is granted, nobody else takes codes of the same accounts.
     pub exclusive: bool,
     /// A request needs a ticket.
@@ -105,7 +104,7 @@ impl Default for Requests {
             approvals: 1,
             longest_h: 8,
             expire_after_h: 24,
-            escalate_after_min: Some(0),
+            escalate_after_min: 0,
             exclusive: false,
             ticket_required: false,
         }
@@ -213,6 +212,14 @@ impl PolicyFlaw {
     }
 }
 
+impl Requests {
+    /// Whether admins ever decide where a manager may.
+    #[must_use]
+    pub const fn escalates(&self) -> bool {
+        self.escalate_after_min < self.expire_after_h * 60
+    }
+}
+
 impl VaultPolicy {
     /// Checks every value's range.
     ///
@@ -229,9 +236,7 @@ impl VaultPolicy {
         PolicyFlaw::range("requests.approvals", requests.approvals.into(), 1, APPROVALS_MAX.into())?;
         PolicyFlaw::range("requests.longest_h", requests.longest_h, 1, GRANT_H_MAX)?;
         PolicyFlaw::range("requests.expire_after_h", requests.expire_after_h, 1, EXPIRE_H_MAX)?;
-        if let Some(escalate) = requests.escalate_after_min {
-            PolicyFlaw::range("requests.escalate_after_min", escalate, 0, EXPIRE_H_MAX * 60)?;
-        }
+        PolicyFlaw::range("requests.escalate_after_min", requests.escalate_after_min, 0, EXPIRE_H_MAX * 60)?;
         if let Some(BreakGlass { longest_min }) = self.break_glass {
             PolicyFlaw::range("break_glass.longest_min", longest_min, 1, BREAK_GLASS_MIN_MAX)?;
         }

@@ -9,8 +9,8 @@ use strongroom_proto::ids::Slug;
 
 use super::output::Color;
 use super::{
-    account, audit, ceremony, code, completions, grant, group, identity, import, list, pending, policy, session, vault,
-    when,
+    account, audit, ceremony, code, completions, grant, group, identity, import, list, pending, policy, request,
+    session, vault, when,
 };
 use crate::settings::Settings;
 
@@ -155,6 +155,9 @@ pub(super) enum Command {
     /// Groups of people who hold the same rights: list, create, rm, add, drop
     #[command(subcommand)]
     Group(group::Group),
+    /// Access for a while: make, list, show, approve, deny, cancel, review
+    #[command(subcommand)]
+    Request(request::Request),
     /// What one person did and a second has to confirm: list, show, confirm, reject
     #[command(subcommand)]
     Pending(pending::Pending),

@@ -72,7 +72,12 @@ impl Context {
         let signer = self.signer(&settings, person, false)?;
         let pins = self.known_agents(&settings);
         let mut client = self.connect_to(&socket(&settings)).await?;
-        client.login(Login { identity, client: CLIENT, signer: signer.as_ref(), pins: &pins }).await?;
+        let login = Login { identity, client: CLIENT, signer: signer.as_ref(), pins: &pins };
+        let proved = client.login(login).await?;
+        // For people: a script reads them from whoami.
+        if io::stderr().is_terminal() {
+            proved.notices.iter().for_each(|notice| self.out.say(&format!("note: {notice}")));
+        }
         Ok((client, signer))
     }
 

@@ -14,13 +14,13 @@ const EXIT_FAILURE: u8 = 1;
 /// Exit code of wrong arguments.
 pub(super) const EXIT_USAGE: u8 = 2;
 /// Exit code of a login that did not succeed.
-const EXIT_DENIED: u8 = 4;
+pub(super) const EXIT_DENIED: u8 = 4;
 /// Exit code when nobody answers at the socket.
 const EXIT_UNREACHABLE: u8 = 6;
 /// Exit code when the agent runs and gives no codes.
 const EXIT_LOCKED: u8 = 7;
 /// Exit code when the answer did not come in time.
-const EXIT_TIMED_OUT: u8 = 8;
+pub(super) const EXIT_TIMED_OUT: u8 = 8;
 /// Exit code when some rows were left out.
 pub(super) const EXIT_PARTLY_DONE: u8 = 9;
 /// Exit code when a person said no or pressed Ctrl-C (128 + SIGINT).
@@ -49,7 +49,7 @@ struct ErrorObject<'a> {
 }
 
 impl CliError {
-    fn new(code: u8, kind: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn new(code: u8, kind: &'static str, message: impl Into<String>) -> Self {
         Self { code, kind, message: message.into(), hint: None, detail: None }
     }
 

@@ -23,6 +23,7 @@ mod output;
 mod pending;
 mod policy;
 mod propose;
+mod request;
 mod rows;
 mod session;
 mod terminal;
@@ -167,6 +168,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), CliError> {
         Command::Identity(command) => identity::identity(context, command).await,
         Command::Grant(command) => grant::grant(context, command).await,
         Command::Group(command) => group::group(context, command).await,
+        Command::Request(command) => request::request(context, command).await,
         Command::Pending(command) => pending::pending(context, command).await,
         Command::Policy(command) => policy::policy(context, command).await,
         Command::Ceremony(command) => ceremony::ceremony(context, command).await,

@@ -1,0 +1,84 @@
+//! What somebody should know when they log in: what waits for them, and what nobody has looked at yet.
+
+use jiff::{SignedDuration, Timestamp};
+use strongroom_proto::words::{IdentityStatus, PendingStatus, RequestStatus};
+
+use crate::commands::request::slug;
+use crate::commands::{Caller, pending, request};
+use crate::state::State;
+use crate::state::request::Request;
+
+/// Sentences of one kind; more are counted.
+const EACH_MAX: usize = 3;
+/// How long before it somebody is told that their access ends.
+const ENDS_SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// The notices for a caller, most urgent first.
+pub(super) fn notices(view: &State, caller: &Caller, now: Timestamp) -> Vec<String> {
+    let mut notices = Vec::new();
+    if let Some(identity) = view.identities.get(&caller.identity()) {
+        if identity.status == IdentityStatus::Held {
+            let sentence = "You are on hold and take no codes until an admin has looked: codes of many accounts were \
+                            taken in a short time.";
+            notices.push(sentence.to_owned());
+        }
+        if let Some(until) = identity.until.filter(|until| until.duration_since(now) < ENDS_SOON) {
+            notices.push(format!("Your access ends on {}.", until.strftime("%Y-%m-%d %H:%MZ")));
+        }
+    }
+    glass(view, caller, now, &mut notices);
+    let requests =
+        open(view).filter(|request| request.status(now) == RequestStatus::Waiting && !request.awaits_review());
+    let decides = |request: &&Request| {
+        let approved = request.approvals.iter().any(|approval| approval.identity == caller.identity());
+        !approved && request::may_decide(view, caller, request, now).is_ok()
+    };
+    let count = requests.filter(decides).count();
+    if count > 0 {
+        notices.push(format!("{} for your decision: strongroom request ls", waits(count, "request")));
+    }
+    let changes = view.open_pendings.keys().filter_map(|id| view.pendings.get(id)).filter(|pending| {
+        // What took effect already can be looked at any time: pending ls has it.
+        !pending.in_force
+            && pending.status(now) == PendingStatus::Waiting
+            && pending::may_decide(view, caller, pending, now).is_ok()
+    });
+    let count = changes.count();
+    if count > 0 {
+        notices.push(format!("{} for a second person: strongroom pending ls", waits(count, "change")));
+    }
+    notices
+}
+
+fn open(view: &State) -> impl Iterator<Item = &Request> {
+    view.open_requests.keys().filter_map(|(_, id)| view.requests.get(id))
+}
+
+/// A break-glass nags everybody concerned until somebody else has looked at it.
+fn glass(view: &State, caller: &Caller, now: Timestamp, notices: &mut Vec<String>) {
+    let concerned = |request: &&Request| {
+        let own = request.requester == caller.identity();
+        request.awaits_review() && (own || request::may_decide(view, caller, request, now).is_ok())
+    };
+    let unreviewed: Vec<&Request> = open(view).filter(concerned).collect();
+    for request in unreviewed.iter().take(EACH_MAX) {
+        let vault = view.vaults.get(&request.vault).map_or_else(String::new, |vault| vault.names.slug.to_string());
+        let at = request.created_at.strftime("%Y-%m-%d %H:%MZ");
+        notices.push(if request.requester == caller.identity() {
+            format!("Your break-glass in {vault} of {at} has not been reviewed yet.")
+        } else {
+            let who = slug(view, request.requester).map_or_else(String::new, String::from);
+            format!(
+                "{who} used break-glass in {vault} on {at} and nobody has reviewed it: strongroom request review {}",
+                request.id
+            )
+        });
+    }
+    if unreviewed.len() > EACH_MAX {
+        notices.push(format!("{} more break-glass uses wait for a review.", unreviewed.len() - EACH_MAX));
+    }
+}
+
+fn waits(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what} waits") } else { format!("{count} {what}s wait") }
+}
