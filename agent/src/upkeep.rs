@@ -1,5 +1,6 @@
 //! What the running agent does when a time has come and nobody calls: what nobody confirmed lapses and what nobody decided
-//! expires, on record.
+//! expires, and rights that nobody
+//! confirmed end, on record.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use strongroom_proto::words::{PendingStatus, RequestStatus};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::{pending, request};
-use crate::handler::Agent;
+use crate::handler::{Agent, review};
 
 /// How often it is looked. Decisions do not wait for it: what has lapsed gives nothing from that moment on.
 const TICK: Duration = Duration::from_secs(20);
@@ -24,6 +25,7 @@ pub(crate) async fn run(agent: Arc<Agent>, stop: CancellationToken) {
         }
         lapse(&agent).await;
         expire(&agent).await;
+        settle(&agent).await;
     }
 }
 
@@ -40,6 +42,22 @@ async fn lapse(agent: &Agent) {
     match agent.store.submit(|tx| pending::sweep(tx, BATCH_LEN)).await {
         Ok(swept) => tracing::info!(count = swept.value(), "changes lapsed that nobody had confirmed"),
         Err(refused) => tracing::warn!(?refused, "what lapsed could not be recorded"),
+    }
+}
+
+/// Ends what nobody confirmed in recertifications whose time is over.
+async fn settle(agent: &Agent) {
+    let now = agent.now();
+    let due: Vec<_> = {
+        let view = agent.store.view();
+        let open = view.open_campaigns.keys().filter_map(|id| view.campaigns.get(id));
+        open.filter(|campaign| campaign.is_due(now)).map(|campaign| campaign.id).collect()
+    };
+    for campaign in due {
+        match review::settle(agent, campaign).await {
+            Ok(()) => tracing::info!(%campaign, "a recertification is over"),
+            Err(failure) => tracing::warn!(%failure, "a recertification could not be settled"),
+        }
     }
 }
 

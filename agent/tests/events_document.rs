@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// Every `"family.event"` literal of the folders in which records are made.
 fn events_in(folder: &Path, events: &mut BTreeSet<String>) {
-    const FAMILIES: [&str; 19] = [
+    const FAMILIES: [&str; 22] = [
         "log.",
         "agent.",
         "token.",
@@ -28,6 +28,9 @@ fn events_in(folder: &Path, events: &mut BTreeSet<String>) {
         "pending.",
         "policy.",
         "request.",
+        "review.",
+        "canary.",
+        "rotation.",
     ];
     // Names of commitments look like events and are none.
     const COMMITMENTS: [&str; 6] =

@@ -246,6 +246,14 @@ id! {
     RequestId
 }
 id! {
+    /// Identifies a recertification for ever.
+    CampaignId
+}
+id! {
+    /// Identifies a decoy for ever.
+    CanaryId
+}
+id! {
     /// Identifies a change that waits, or waited, for a second person.
     PendingId
 }

@@ -251,6 +251,16 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// How somebody who has left came to know a seed.
+    RotationCause {
+        /// They brought it in.
+        Imported = "imported",
+        /// It was given out in a ceremony of theirs.
+        HandedOver = "handed-over",
+    }
+}
+
+vocabulary! {
     /// How far a request is.
     RequestStatus {
         /// Waits for approvals.

@@ -17,8 +17,8 @@ use strongroom_proto::login::{
     endorsement_text, login_text, step_up_text,
 };
 use strongroom_proto::method::{
-    self, Method, account, agent, audit, ceremony, code, grant, group, identity, pending, policy, request, session,
-    vault,
+    self, Method, account, agent, audit, canary, ceremony, code, grant, group, identity, pending, policy, request,
+    review, rotation, session, vault,
 };
 use strongroom_proto::policy::{BreakGlass, Harvest, OrgPolicy, TicketPattern, VaultPolicy};
 use strongroom_proto::rpc::{Outcome, REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Request, Response};
@@ -113,6 +113,7 @@ fn limits_and_words_are_those_of_the_code() {
     check("access", words::Access::ALL.iter().map(|word| word.as_str()).collect());
     check("pending kind", words::PendingKind::ALL.iter().map(|word| word.as_str()).collect());
     check("pending status", words::PendingStatus::ALL.iter().map(|word| word.as_str()).collect());
+    check("rotation cause", words::RotationCause::ALL.iter().map(|word| word.as_str()).collect());
     check("request kind", words::RequestKind::ALL.iter().map(|word| word.as_str()).collect());
     check("request status", words::RequestStatus::ALL.iter().map(|word| word.as_str()).collect());
     for state in [agent::State::Ready, agent::State::HsmUnavailable, agent::State::Sealed] {
@@ -328,6 +329,17 @@ fn every_method_has_an_example_that_its_types_read() {
                         identity::Roles,
                         identity::Suspend,
                         identity::Resume,
+                        identity::Report,
+                        review::Start,
+                        review::List,
+                        review::Show,
+                        review::Decide,
+                        review::Close,
+                        canary::Set,
+                        canary::Clear,
+                        canary::List,
+                        rotation::List,
+                        rotation::Dismiss,
                         group::List,
                         group::Create,
                         group::Remove,

@@ -16,6 +16,7 @@ pub mod people;
 pub mod pty;
 pub mod raw;
 pub mod recovery;
+pub mod refused;
 pub mod schemes;
 pub mod seeds;
 pub mod token;

@@ -2,11 +2,10 @@
 //! second person.
 
 use strongroom_proto::audit::record::RecordOutcome;
-use strongroom_proto::client::{CallError, Client, LoginError};
+use strongroom_proto::client::Client;
 use strongroom_proto::error::ErrorKind;
 use strongroom_proto::ids::PendingId;
 use strongroom_proto::method::ceremony::Propose;
-use strongroom_proto::method::code::Release;
 use strongroom_proto::method::group::{Create as CreateGroup, MemberAdd};
 use strongroom_proto::method::identity::{Enrol, KeyAdd, Resume, Revoke, Roles, Suspend};
 use strongroom_proto::method::pending::{List as Pendings, Reject};
@@ -21,28 +20,12 @@ use strongroom_tests::ceremony::{proposal, propose};
 use strongroom_tests::organisation::{Organisation, create_vault, give, import, row, slug};
 use strongroom_tests::pending::{confirm, confirm_unseen, waiting};
 use strongroom_tests::people::Person;
+use strongroom_tests::refused::{self, kind, signed_kind};
 use strongroom_tests::seeds::RFC_SHA1;
 use strongroom_tests::trail::read_log;
 
-fn kind<T>(outcome: Result<T, CallError>) -> Option<ErrorKind> {
-    match outcome {
-        Err(CallError::Failure(failure)) => Some(failure.kind),
-        Err(other) => panic!("{other}"),
-        Ok(_) => None,
-    }
-}
-
-fn signed_kind<T>(outcome: Result<T, LoginError>) -> Option<ErrorKind> {
-    match outcome {
-        Err(LoginError::Call(error)) => kind::<T>(Err(error)),
-        Err(other) => panic!("{other}"),
-        Ok(_) => None,
-    }
-}
-
 async fn code(client: &mut Client) -> Option<ErrorKind> {
-    let account = "acme/m365".parse().unwrap();
-    kind(client.call(&Release { account, reason: None, ticket: None, min_remaining_s: None, step_up: None }).await)
+    refused::code(client, "acme/m365").await
 }
 
 fn to(identity: Option<&str>, group: Option<&str>, role: VaultRole) -> grant::Give {

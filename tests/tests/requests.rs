@@ -4,10 +4,9 @@
 use std::time::Duration;
 
 use strongroom_proto::audit::record::RecordOutcome;
-use strongroom_proto::client::{CallError, Client, LoginError};
+use strongroom_proto::client::{Client, LoginError};
 use strongroom_proto::error::ErrorKind;
 use strongroom_proto::ids::RequestId;
-use strongroom_proto::method::code::Release;
 use strongroom_proto::method::grant::End;
 use strongroom_proto::method::policy::{Set, Show as ShowPolicy};
 use strongroom_proto::method::request::{Approve, Approved, Cancel, Deny, List, Make, Review, Show};
@@ -17,29 +16,9 @@ use strongroom_proto::words::{Algorithm, OrgRole, OtpKind, RequestStatus, Scheme
 use strongroom_tests::organisation::{Organisation, create_vault, give, import, row, slug};
 use strongroom_tests::pending;
 use strongroom_tests::people::Person;
+use strongroom_tests::refused::{code, kind, signed_kind};
 use strongroom_tests::seeds::RFC_SHA1;
 use strongroom_tests::trail::read_log;
-
-fn kind<T>(outcome: Result<T, CallError>) -> Option<ErrorKind> {
-    match outcome {
-        Err(CallError::Failure(failure)) => Some(failure.kind),
-        Err(other) => panic!("{other}"),
-        Ok(_) => None,
-    }
-}
-
-fn signed_kind<T>(outcome: Result<T, LoginError>) -> Option<ErrorKind> {
-    match outcome {
-        Err(LoginError::Call(error)) => kind::<T>(Err(error)),
-        Err(other) => panic!("{other}"),
-        Ok(_) => None,
-    }
-}
-
-async fn code(client: &mut Client, account: &str) -> Option<ErrorKind> {
-    let account = account.parse().unwrap();
-    kind(client.call(&Release { account, reason: None, ticket: None, min_remaining_s: None, step_up: None }).await)
-}
 
 fn ask(account: &str, seconds: u64) -> Make {
     Make {

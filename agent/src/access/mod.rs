@@ -231,6 +231,8 @@ pub enum Operation {
     CanaryManage,
     /// See which seeds have to be replaced because somebody who knew them has left.
     RotationSee,
+    /// Answer for keeping one of them.
+    RotationDismiss,
     /// See everybody's sessions.
     SessionSeeAll,
     /// End a session.
@@ -334,7 +336,7 @@ impl Denial {
             Self::Frozen => Failure::new(ErrorKind::Frozen, "This vault is frozen: no codes until an admin thaws it."),
             Self::Held | Self::Harvest => Failure::new(
                 ErrorKind::Frozen,
-                "You are on hold: codes of many accounts were taken in a short time. An admin has to look and resume you.",
+                "You are on hold: what you took raised an alarm. An admin has to look and resume you.",
             ),
             Self::Closed => Failure::new(ErrorKind::Denied, "No codes are given here at this hour."),
             Self::NeedsSignature => Failure::new(
@@ -464,7 +466,7 @@ fn decide_by_right(operation: Operation, held: &Held<'_>, admin: bool, org_audit
             Ok(_) if own => Err(Denial::OwnHand),
             decision => decision,
         },
-        Operation::CanaryManage => held.conducting(admin),
+        Operation::CanaryManage | Operation::RotationDismiss => held.conducting(admin),
 
         Operation::VaultSee => held.any().or_office(admin || org_auditor).ok_or(Denial::Hidden),
         Operation::VaultRename | Operation::VaultThaw => held.office_or_hidden(admin),

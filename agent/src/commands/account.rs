@@ -4,7 +4,7 @@ use strongroom_proto::error::{ErrorKind, Failure};
 use strongroom_proto::ids::{AccountAddress, VaultId};
 use strongroom_proto::method::Receipt;
 
-use super::{Caller, about_account, find_account};
+use super::{Caller, about_account, canary, find_account, rotation};
 use crate::access::Operation;
 use crate::state::LogId;
 use crate::state::rows::{Account, RecoveryCopy, SealedSeedRow};
@@ -55,7 +55,8 @@ pub fn import(
             )
             .into());
         }
-        tx.put(Account { created_at: now, ..row.account.clone() })?;
+        let seed_by = Some(caller.identity());
+        tx.put(Account { created_at: now, seed_by, ..row.account.clone() })?;
         tx.put(row.seed.clone())?;
         if let Some(recovery) = &row.recovery {
             tx.put(recovery.clone())?;
@@ -100,6 +101,8 @@ pub fn remove(
     if let Some(recovery) = tx.state.recovery.get(&account.id).cloned() {
         tx.delete(&recovery);
     }
+    rotation::settle(tx, &account);
+    canary::forget(tx, caller, address, &account, EVENT)?;
     tx.delete(&account);
     let mut draft = draft;
     draft.grant = terms.grant;

@@ -69,6 +69,7 @@ pub fn give(tx: &mut Tx<'_>, caller: &Caller, id: GrantId, wanted: &wire::Give) 
         until: wanted.until,
         hours: wanted.hours.clone(),
         given_by: caller.identity(),
+        given_at: now,
         request: None,
         exclusive: false,
         pending: standing == Standing::Waiting,

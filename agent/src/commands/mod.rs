@@ -2,9 +2,12 @@
 //! it; changes rows; and appends the records that say so. A refusal names the denial to be recorded instead.
 
 pub mod account;
+pub mod canary;
 pub mod ceremony;
 pub mod grant;
 pub mod group;
+#[cfg(test)]
+mod histories;
 pub mod identity;
 pub mod organisation;
 pub mod pending;
@@ -12,6 +15,8 @@ pub mod policy;
 pub mod recovery;
 pub mod release;
 pub mod request;
+pub mod review;
+pub mod rotation;
 pub mod session;
 pub mod step_up;
 pub mod vault;

@@ -7,6 +7,7 @@ use strongroom_proto::ids::{AccountAddress, AccountId, IdentityId};
 use strongroom_proto::method::Receipt;
 use strongroom_proto::words::OtpKind;
 
+use super::canary::trip;
 use super::identity::hold;
 use super::step_up::Signed;
 use super::{Caller, about_account, find_account};
@@ -52,6 +53,8 @@ pub struct Approved {
     pub account: AccountId,
     /// The time step, or the HOTP counter that is used up now.
     pub moving_factor: u64,
+    /// True if it is a decoy: whoever called is on hold now.
+    pub canary: bool,
     /// Who took this window before.
     pub taken_by: Vec<(IdentityId, Timestamp)>,
 }
@@ -121,8 +124,9 @@ pub fn release(tx: &mut Tx<'_>, caller: &Caller, wanted: &Wanted) -> Result<(App
     let name = if account.kind == OtpKind::Hotp { "counter" } else { "step" };
     let receipt = tx.append(log, draft.detail(name, moving_factor))?;
     tx.state.note_release(caller.identity(), recent::Release { at: now, vault: vault.id, account: account.id });
+    let canary = trip(tx, caller, &wanted.address, &account)?;
     let taken_by = taken_by.into_iter().filter(|(who, _)| *who != caller.identity()).collect();
-    Ok((Approved { account: account.id, moving_factor, taken_by }, receipt))
+    Ok((Approved { account: account.id, moving_factor, taken_by, canary }, receipt))
 }
 
 /// Holds the caller in the same commit as the denial: between the two no other code is given.

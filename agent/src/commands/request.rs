@@ -212,6 +212,7 @@ fn give(tx: &mut Tx<'_>, caller: &Caller, request: &mut Request) -> Result<(), R
         until: Some(until),
         hours: None,
         given_by: caller.identity(),
+        given_at: now,
         request: Some(request.id),
         exclusive: request.exclusive,
         pending: false,

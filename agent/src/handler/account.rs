@@ -199,6 +199,7 @@ async fn stage(
         next_counter: row.counter,
         revision: 1,
         created_at: agent.now(),
+        seed_by: None,
         names: AccountNames { slug: row.account.clone(), issuer: row.issuer.clone(), label: row.label.clone() },
     };
     let context = account.seed_context(view.org_id());

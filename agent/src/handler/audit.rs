@@ -136,7 +136,7 @@ async fn records(agent: &Agent, log: LogId, page: Page, limit: u32) -> Result<Ve
 }
 
 /// Runs a read of the store off the runtime.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Failure> {
     tokio::task::spawn_blocking(work)

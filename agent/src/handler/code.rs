@@ -226,6 +226,9 @@ async fn approved(
     submitted: Submitted<impl Future<Output = Result<Durable<Approved>, Refused>> + Send>,
 ) -> Result<(Durable<Approved>, Flight), Failure> {
     let durable = submitted.durable.await?;
+    if durable.value().canary {
+        tracing::warn!(identity = %caller.identity(), "ALERT: a code of a canary was taken; whoever took it is on hold");
+    }
     if submitted.begun.elapsed() > RELEASE_LIMIT
         && let Some(account) = account
     {

@@ -45,15 +45,7 @@ pub(super) async fn list(
 }
 
 fn item(view: &State, identity: &Identity) -> wire::Item {
-    let keys = view.keys_of(identity.id).map(|key| wire::Key {
-        fingerprint: key.fingerprint.clone(),
-        algorithm: key.algorithm.clone(),
-        comment: key.names.comment.clone(),
-        added_at: key.added_at,
-        active: key.active,
-        confirmed: key.confirmed,
-        attested: key.attested,
-    });
+    let keys = view.keys_of(identity.id).map(key_item);
     let groups = view.groups_of(identity.id).filter_map(|group| view.groups.get(&group));
     wire::Item {
         identity: identity.names.slug.clone(),
@@ -68,6 +60,19 @@ fn item(view: &State, identity: &Identity) -> wire::Item {
         groups: groups.map(|group| group.names.slug.clone()).collect(),
         keys: keys.collect(),
         last_login: view.logins.get(&identity.id).map(|login| login.at),
+    }
+}
+
+/// A key as it is shown.
+pub(super) fn key_item(key: &Key) -> wire::Key {
+    wire::Key {
+        fingerprint: key.fingerprint.clone(),
+        algorithm: key.algorithm.clone(),
+        comment: key.names.comment.clone(),
+        added_at: key.added_at,
+        active: key.active,
+        confirmed: key.confirmed,
+        attested: key.attested,
     }
 }
 
@@ -174,6 +179,7 @@ pub(super) async fn revoke(
         groups: ended.groups,
         requests: ended.requests,
         vaults: ended.vaults.len() as u64,
+        rotate: ended.rotations,
         drained,
         receipt,
     }

@@ -3,6 +3,7 @@
 mod account;
 mod agent;
 mod audit;
+mod canary;
 mod ceremony;
 mod code;
 mod connection;
@@ -12,7 +13,10 @@ mod identity;
 mod notices;
 mod pending;
 mod policy;
+mod report;
 mod request;
+pub(crate) mod review;
+mod rotation;
 mod session;
 mod step_up;
 mod vault;
@@ -234,6 +238,7 @@ impl Service for Agent {
             method::identity::Roles => identity::roles,
             method::identity::Suspend => identity::suspend,
             method::identity::Resume => identity::resume,
+            method::identity::Report => report::report,
             method::group::List => group::list,
             method::group::Create => group::create,
             method::group::Remove => group::remove,
@@ -246,6 +251,16 @@ impl Service for Agent {
             method::request::Deny => request::deny,
             method::request::Cancel => request::cancel,
             method::request::Review => request::review,
+            method::review::Start => review::start,
+            method::review::List => review::list,
+            method::review::Show => review::show,
+            method::review::Decide => review::decide,
+            method::review::Close => review::close,
+            method::canary::Set => canary::set,
+            method::canary::Clear => canary::clear,
+            method::canary::List => canary::list,
+            method::rotation::List => rotation::list,
+            method::rotation::Dismiss => rotation::dismiss,
             method::pending::List => pending::list,
             method::pending::Show => pending::show,
             method::pending::Confirm => pending::confirm,

@@ -1,12 +1,17 @@
 //! What somebody should know when they log in: what waits for them, and what nobody has looked at yet.
 
-use jiff::{SignedDuration, Timestamp};
-use strongroom_proto::words::{IdentityStatus, PendingStatus, RequestStatus};
+use std::collections::BTreeSet;
 
+use jiff::{SignedDuration, Timestamp};
+use strongroom_proto::ids::VaultId;
+use strongroom_proto::words::{IdentityStatus, PendingStatus, RequestStatus, VaultRole};
+
+use crate::access::Operation;
 use crate::commands::request::slug;
 use crate::commands::{Caller, pending, request};
 use crate::state::State;
 use crate::state::request::Request;
+use crate::state::rows::Grant;
 
 /// Sentences of one kind; more are counted.
 const EACH_MAX: usize = 3;
@@ -18,14 +23,15 @@ pub(super) fn notices(view: &State, caller: &Caller, now: Timestamp) -> Vec<Stri
     let mut notices = Vec::new();
     if let Some(identity) = view.identities.get(&caller.identity()) {
         if identity.status == IdentityStatus::Held {
-            let sentence = "You are on hold and take no codes until an admin has looked: codes of many accounts were \
-                            taken in a short time.";
-            notices.push(sentence.to_owned());
+            notices.push(
+                "You are on hold and take no codes until an admin has looked: what you took raised an alarm.".into(),
+            );
         }
         if let Some(until) = identity.until.filter(|until| until.duration_since(now) < ENDS_SOON) {
             notices.push(format!("Your access ends on {}.", until.strftime("%Y-%m-%d %H:%MZ")));
         }
     }
+    held(view, caller, now, &mut notices);
     glass(view, caller, now, &mut notices);
     let requests =
         open(view).filter(|request| request.status(now) == RequestStatus::Waiting && !request.awaits_review());
@@ -47,7 +53,50 @@ pub(super) fn notices(view: &State, caller: &Caller, now: Timestamp) -> Vec<Stri
     if count > 0 {
         notices.push(format!("{} for a second person: strongroom pending ls", waits(count, "change")));
     }
+    vaults(view, caller, now, &mut notices);
     notices
+}
+
+/// Somebody on hold waits for whoever may resume them.
+fn held(view: &State, caller: &Caller, now: Timestamp, notices: &mut Vec<String>) {
+    if caller.may(view, Operation::IdentityResume { own: false }, now).is_err() {
+        return;
+    }
+    let waiting = view.identities.values().filter(|identity| {
+        identity.status == IdentityStatus::Held && identity.is_active(now) && identity.id != caller.identity()
+    });
+    let slugs: Vec<String> = waiting.map(|identity| identity.names.slug.to_string()).collect();
+    for who in slugs.iter().take(EACH_MAX) {
+        notices.push(format!("{who} is on hold: strongroom audit show tells why, strongroom identity resume ends it."));
+    }
+    if slugs.len() > EACH_MAX {
+        notices.push(format!("{} more people are on hold.", slugs.len() - EACH_MAX));
+    }
+}
+
+/// What a manager has to do in their vaults: rights to confirm, seeds to replace.
+fn vaults(view: &State, caller: &Caller, now: Timestamp, notices: &mut Vec<String>) {
+    let managed = view.grants_for(caller.identity()).filter(|grant| grant.role == VaultRole::Manager);
+    let managed: BTreeSet<VaultId> = managed.filter(|grant| grant.in_force(now)).map(|grant| grant.vault).collect();
+    for campaign in view.open_campaigns.keys().filter_map(|id| view.campaigns.get(id)) {
+        let own = |grant: &&Grant| !view.serves(grant.holder, caller.identity());
+        let theirs = campaign.vaults.iter().filter(|vault| managed.contains(vault));
+        let count: usize = theirs.map(|vault| view.undecided(campaign, *vault, now).filter(own).count()).sum();
+        let starter = campaign.started_by == caller.identity();
+        let (title, due) = (&campaign.names.title, campaign.due_at.strftime("%Y-%m-%d %H:%MZ"));
+        if campaign.is_open(now) && count > 0 {
+            notices.push(format!(
+                "Recertification “{title}”: say of {count} grants whether they are needed, or they end on {due}: strongroom review ls"
+            ));
+        } else if campaign.is_open(now) && starter {
+            notices.push(format!("Your recertification “{title}” ends on {due}: strongroom review ls"));
+        }
+    }
+    let count: usize = managed.iter().map(|vault| view.rotations_of(*vault).count()).sum();
+    if count > 0 {
+        let seeds = if count == 1 { "1 seed is".to_owned() } else { format!("{count} seeds are") };
+        notices.push(format!("{seeds} known to somebody who left and should be replaced: strongroom rotation ls"));
+    }
 }
 
 fn open(view: &State) -> impl Iterator<Item = &Request> {

@@ -3,27 +3,33 @@
 //!
 //! The maps are persistent: a snapshot costs a few pointers, so a command works on a copy and a failed one leaves no trace.
 
+pub mod campaign;
+pub mod canary;
 pub mod ceremony;
 pub mod group;
 pub mod pending;
 pub mod recent;
 pub mod request;
+pub mod rotation;
 pub mod rows;
 
 use imbl::{GenericOrdMap, shared_ptr::DefaultSharedPtr};
 use jiff::Timestamp;
 use strongroom_proto::audit::merkle::{Frontier, Hash};
 use strongroom_proto::ids::{
-    AccountId, CeremonyId, GrantId, GroupId, IdentityId, OrgId, PendingId, RequestId, Slug, VaultId,
+    AccountId, CampaignId, CeremonyId, GrantId, GroupId, IdentityId, OrgId, PendingId, RequestId, Slug, VaultId,
 };
 use strongroom_proto::policy::OrgPolicy;
 use strongroom_proto::words::OrgRole;
 
+use self::campaign::{Campaign, VaultReview};
+use self::canary::Canary;
 use self::ceremony::Ceremony;
 use self::group::{Group, Member};
 use self::pending::Pending;
 use self::recent::Recent;
 use self::request::Request;
+use self::rotation::Rotation;
 use self::rows::{
     Account, Grant, Holder, Identity, Key, Login, Org, Policy, RecoveryCopy, SealedSeedRow, Vault, VaultKeyRow,
 };
@@ -137,6 +143,16 @@ pub struct State {
     pub requests: Map<RequestId, Request>,
     /// Those that wait for approvals or for a review.
     pub open_requests: Map<(VaultId, RequestId), ()>,
+    /// Recertifications, also those that are over.
+    pub campaigns: Map<CampaignId, Campaign>,
+    /// Those that are not.
+    pub open_campaigns: Map<CampaignId, ()>,
+    /// What was decided in them, by vault.
+    pub vault_reviews: Map<(CampaignId, VaultId), VaultReview>,
+    /// Decoys, by account.
+    pub canaries: Map<AccountId, Canary>,
+    /// Accounts whose seeds have to be replaced.
+    pub rotations: Map<(VaultId, AccountId), Rotation>,
     /// Codes taken in the last hour, by identity.
     pub recent: Map<IdentityId, Recent>,
     /// Identities by slug, for ever: a slug is never given twice.
@@ -186,6 +202,11 @@ impl State {
             open_pendings: Map::new(),
             requests: Map::new(),
             open_requests: Map::new(),
+            campaigns: Map::new(),
+            open_campaigns: Map::new(),
+            vault_reviews: Map::new(),
+            canaries: Map::new(),
+            rotations: Map::new(),
             recent: Map::new(),
             identity_slugs: Map::new(),
             vault_slugs: Map::new(),

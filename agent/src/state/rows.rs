@@ -260,6 +260,9 @@ pub struct Account {
     pub revision: u32,
     /// Since when.
     pub created_at: Timestamp,
+    /// Who brought its seed, and so has seen it; absent if that was before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed_by: Option<IdentityId>,
     /// Slug, issuer and label.
     #[serde(skip, default = "AccountNames::unknown")]
     pub names: AccountNames,
@@ -342,6 +345,9 @@ pub struct Grant {
     pub hours: Option<Hours>,
     /// By whom.
     pub given_by: IdentityId,
+    /// When; the epoch for those from before this was kept.
+    #[serde(default)]
+    pub given_at: Timestamp,
     /// The request that it was given for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestId>,

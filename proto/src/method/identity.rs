@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Changed, Receipt, method};
-use crate::ids::{IdentityId, PendingId, Slug};
+use crate::ids::{AccountAddress, GrantId, IdentityId, PendingId, Slug};
 use crate::policy::ServiceLimits;
-use crate::words::{IdentityKind, IdentityStatus, OrgRole};
+use crate::words::{IdentityKind, IdentityStatus, OrgRole, RotationCause, VaultRole};
 
 /// Lists identities. Admins and org auditors all; managers those with a grant in their vaults; everybody themselves.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -171,6 +171,9 @@ pub struct Revoked {
     pub requests: u64,
     /// Vaults in which they had any of these.
     pub vaults: u64,
+    /// Accounts that they imported or handed over: their seeds are on the rotation list now.
+    #[serde(default)]
+    pub rotate: u64,
     /// True if every reply that was on its way had been read, or dropped with its connection, before this answer; false
     /// if a client did not read one in time.
     pub drained: bool,
@@ -256,3 +259,105 @@ pub struct Resume {
     pub reason: String,
 }
 method!(Resume => "identity.resume" -> Changed);
+
+/// Tells what somebody has, took, brought in and gave their word for: before they leave, and after. It is recorded. Admins and
+/// auditors of the organisation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// Whom it is about.
+    pub identity: Slug,
+    /// How far back codes and logins are looked for, in days: 1 to 366; 90 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub days: Option<u32>,
+}
+method!(Report => "identity.report" -> Reported);
+
+/// The report.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Reported {
+    /// Whom it is about.
+    pub identity: Slug,
+    /// Their id.
+    pub id: IdentityId,
+    /// Whether they may log in.
+    pub status: IdentityStatus,
+    /// Since when codes and logins were looked for.
+    pub since: Timestamp,
+    /// Logins since then.
+    pub logins: u64,
+    /// Their keys, also removed ones.
+    pub keys: Vec<Key>,
+    /// What they hold, their groups' grants too, and what ended since then.
+    pub grants: Vec<ReportedGrant>,
+    /// The codes they took, by account.
+    pub codes: Vec<ReportedCodes>,
+    /// Accounts whose seeds they know: they have to be replaced once they leave.
+    pub knows: Vec<ReportedSeed>,
+    /// What they approved or confirmed for others since then, newest first, at most 500.
+    pub vouched: Vec<ReportedVouch>,
+    /// What they took for themselves in an emergency since then.
+    pub break_glass: u64,
+    /// Where the reading was recorded.
+    pub receipt: Receipt,
+}
+
+/// A grant in a report.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReportedGrant {
+    /// Its id.
+    pub grant: GrantId,
+    /// Where.
+    pub vault: Slug,
+    /// Which right.
+    pub role: VaultRole,
+    /// The group whose it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Slug>,
+    /// Until when; absent means standing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// When it was ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+}
+
+/// The codes of one account in a report.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReportedCodes {
+    /// In which vault.
+    pub vault: Slug,
+    /// The account, under its name at the last of them.
+    pub account: String,
+    /// How many.
+    pub releases: u64,
+    /// The first.
+    pub first: Timestamp,
+    /// The last.
+    pub last: Timestamp,
+}
+
+/// A seed that somebody knows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReportedSeed {
+    /// Of which account.
+    pub account: AccountAddress,
+    /// How they came to know it.
+    pub cause: RotationCause,
+    /// True if it is on the rotation list.
+    pub listed: bool,
+}
+
+/// Somebody's word for somebody else.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReportedVouch {
+    /// `request` or `pending`.
+    pub what: String,
+    /// Its id.
+    pub id: String,
+    /// For whom; absent if it was for nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_identity: Option<Slug>,
+    /// When.
+    pub at: Timestamp,
+}

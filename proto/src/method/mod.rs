@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 pub mod account;
 pub mod agent;
 pub mod audit;
+pub mod canary;
 pub mod ceremony;
 pub mod code;
 pub mod grant;
@@ -15,6 +16,8 @@ pub mod identity;
 pub mod pending;
 pub mod policy;
 pub mod request;
+pub mod review;
+pub mod rotation;
 pub mod session;
 pub mod vault;
 
@@ -69,6 +72,7 @@ pub const NAMES: &[&str] = &[
     identity::Roles::NAME,
     identity::Suspend::NAME,
     identity::Resume::NAME,
+    identity::Report::NAME,
     group::List::NAME,
     group::Create::NAME,
     group::Remove::NAME,
@@ -81,6 +85,16 @@ pub const NAMES: &[&str] = &[
     request::Deny::NAME,
     request::Cancel::NAME,
     request::Review::NAME,
+    review::Start::NAME,
+    review::List::NAME,
+    review::Show::NAME,
+    review::Decide::NAME,
+    review::Close::NAME,
+    canary::Set::NAME,
+    canary::Clear::NAME,
+    canary::List::NAME,
+    rotation::List::NAME,
+    rotation::Dismiss::NAME,
     pending::List::NAME,
     pending::Show::NAME,
     pending::Confirm::NAME,

@@ -9,8 +9,8 @@ use strongroom_proto::ids::Slug;
 
 use super::output::Color;
 use super::{
-    account, audit, ceremony, code, completions, grant, group, identity, import, list, pending, policy, request,
-    session, vault, when,
+    account, audit, canary, ceremony, code, completions, grant, group, identity, import, list, pending, policy,
+    request, review, rotation, session, vault, when,
 };
 use crate::settings::Settings;
 
@@ -146,7 +146,7 @@ pub(super) enum Command {
     /// Accounts: add, import, rm
     #[command(subcommand)]
     Account(Account),
-    /// People and scripts: enrol, list, update, role, key, suspend, resume, revoke
+    /// People and scripts: enrol, list, report, update, role, key, suspend, resume, revoke
     #[command(subcommand)]
     Identity(identity::Identity),
     /// Rights in vaults: give, list, end
@@ -158,6 +158,15 @@ pub(super) enum Command {
     /// Access for a while: make, list, show, approve, deny, cancel, review
     #[command(subcommand)]
     Request(request::Request),
+    /// Recertification, is every right still needed: start, list, show, decide, close
+    #[command(subcommand)]
+    Review(review::Review),
+    /// Decoys that nobody has business with: set, clear, list
+    #[command(subcommand)]
+    Canary(canary::Canary),
+    /// Seeds to replace because somebody who knew them has left: list, dismiss
+    #[command(subcommand)]
+    Rotation(rotation::Rotation),
     /// What one person did and a second has to confirm: list, show, confirm, reject
     #[command(subcommand)]
     Pending(pending::Pending),

@@ -15,6 +15,7 @@ use super::context::Context;
 use super::error::CliError;
 use super::output::table;
 use super::pending::waits;
+use super::report::report;
 use super::vault::words;
 use super::when;
 
@@ -47,6 +48,15 @@ pub(super) enum Identity {
     /// List identities
     #[command(name = "list", visible_alias = "ls")]
     List,
+    /// Tell what somebody has, took, brought in and vouched for; it is recorded (admins, org auditors)
+    Report {
+        /// Whom
+        #[arg(value_name = "SLUG")]
+        slug: Slug,
+        /// How far back codes and logins are looked for [default: 90]
+        #[arg(long)]
+        days: Option<u32>,
+    },
     /// Change a display name, an end date or a script's limits (admins, not their own)
     Update {
         /// Whose
@@ -203,6 +213,7 @@ struct Revoked<'a> {
     groups: u64,
     requests: u64,
     vaults: u64,
+    rotate: u64,
     drained: bool,
 }
 
@@ -272,6 +283,7 @@ pub(super) async fn identity(context: &Context, command: Identity) -> Result<(),
             context.out.changed("strongroom.roles_changed/1", body, &changed.receipt, &sentence)
         }
         Identity::Suspend { slug, reason } => suspend(context, &slug, reason).await,
+        Identity::Report { slug, days } => report(context, slug, days).await,
         Identity::Resume { slug, reason } => {
             let changed = context.log_in().await?.call(&Resume { identity: slug.clone(), reason }).await?;
             let body = Touched { identity: &slug, pending: None };
@@ -284,12 +296,15 @@ pub(super) async fn identity(context: &Context, command: Identity) -> Result<(),
 async fn revoke(context: &Context, slug: &Slug, reason: String, yes: bool) -> Result<(), CliError> {
     context.confirm(yes, &format!("{slug} will lose all sessions, grants and keys for good."))?;
     let revoked = context.log_in().await?.call(&Revoke { identity: slug.clone(), reason }).await?;
-    let identity::Revoked { sessions, grants, groups, requests, vaults, drained, receipt } = revoked;
+    let identity::Revoked { sessions, grants, groups, requests, vaults, rotate, drained, receipt } = revoked;
     if !drained {
         context.out.say("A client of theirs has not read its last reply yet: a code in it can still be used.");
     }
-    let body = Revoked { identity: slug, sessions, grants, groups, requests, vaults, drained };
+    let body = Revoked { identity: slug, sessions, grants, groups, requests, vaults, rotate, drained };
     let sentence = format!("Revoked {slug}: ended {sessions} sessions and {grants} grants in {vaults} vaults");
+    if rotate > 0 {
+        context.out.say(&format!("They knew {rotate} seeds, which should be replaced: strongroom rotation ls"));
+    }
     context.out.changed("strongroom.identity_revoked/1", body, &receipt, &sentence)
 }
 

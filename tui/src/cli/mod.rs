@@ -8,6 +8,7 @@
 mod account;
 mod args;
 mod audit;
+mod canary;
 mod ceremony;
 mod code;
 mod completions;
@@ -23,7 +24,10 @@ mod output;
 mod pending;
 mod policy;
 mod propose;
+mod report;
 mod request;
+mod review;
+mod rotation;
 mod rows;
 mod session;
 mod terminal;
@@ -169,6 +173,9 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), CliError> {
         Command::Grant(command) => grant::grant(context, command).await,
         Command::Group(command) => group::group(context, command).await,
         Command::Request(command) => request::request(context, command).await,
+        Command::Review(command) => review::review(context, command).await,
+        Command::Canary(command) => canary::canary(context, command).await,
+        Command::Rotation(command) => rotation::rotation(context, command).await,
         Command::Pending(command) => pending::pending(context, command).await,
         Command::Policy(command) => policy::policy(context, command).await,
         Command::Ceremony(command) => ceremony::ceremony(context, command).await,

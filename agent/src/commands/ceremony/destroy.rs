@@ -1,11 +1,12 @@
 //! The end of `destroy`: after the keys are gone from the token, everything that was sealed under them goes, and the
 //! certificate stays.
 
+use strongroom_proto::ids::AccountAddress;
 use strongroom_proto::method::Receipt;
 use strongroom_proto::method::ceremony::Certificate;
 use strongroom_proto::words::{CeremonyStatus, VaultRole};
 
-use super::super::{Caller, about_vault};
+use super::super::{Caller, about_vault, canary, rotation};
 use super::step;
 use crate::keystore::VaultKey;
 use crate::state::LogId;
@@ -36,6 +37,12 @@ pub fn finish(
         }
         if let Some(copy) = tx.state.recovery.get(&account.id).cloned() {
             tx.delete(&copy);
+        }
+        rotation::settle(tx, account);
+        let vault = tx.state.vaults.get(&id).map(|vault| vault.names.slug.clone());
+        if let Some(vault) = vault {
+            let address = AccountAddress { vault, account: account.names.slug.clone() };
+            canary::forget(tx, caller, &address, account, EVENT)?;
         }
         tx.delete(account);
     }

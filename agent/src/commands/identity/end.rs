@@ -5,7 +5,7 @@ use strongroom_proto::method::Receipt;
 use strongroom_proto::words::{IdentityStatus, OrgRole, PendingStatus, RequestStatus};
 
 use super::super::grant::end_now;
-use super::super::{Caller, about_identity, group, pending};
+use super::super::{Caller, about_identity, group, pending, rotation};
 use super::{conflict, find};
 use crate::access::Operation;
 use crate::state::LogId;
@@ -28,6 +28,8 @@ pub struct Ended {
     pub requests: u64,
     /// Vaults in which they had any of these.
     pub vaults: Vec<VaultId>,
+    /// Accounts whose seeds they knew: on the rotation list now.
+    pub rotations: u64,
 }
 
 /// Revokes an identity: status, keys, grants, memberships, requests and what waits for a second person, in one commit. Each
@@ -42,7 +44,8 @@ pub fn revoke(tx: &mut Tx<'_>, caller: &Caller, slug: &Slug, reason: &str) -> Re
         return Err(conflict(format!("{slug} is revoked already.")));
     }
     let now = tx.now;
-    let mut ended = Ended { identity: identity.id, grants: 0, groups: 0, requests: 0, vaults: Vec::new() };
+    let mut ended =
+        Ended { identity: identity.id, grants: 0, groups: 0, requests: 0, vaults: Vec::new(), rotations: 0 };
     let grants: Vec<Grant> = tx.state.held_by(Holder::Identity(identity.id)).cloned().collect();
     for grant in grants {
         ended.grants += 1;
@@ -65,6 +68,7 @@ pub fn revoke(tx: &mut Tx<'_>, caller: &Caller, slug: &Slug, reason: &str) -> Re
     }
     end_requests(tx, caller, &identity, &mut ended)?;
     end_pendings(tx, caller, &identity)?;
+    ended.rotations = rotation::note_leaver(tx, caller, &identity)?;
     let keys: Vec<Key> = tx.state.keys_of(identity.id).filter(|key| key.active).cloned().collect();
     for key in keys {
         tx.put(Key { active: false, ..key })?;
@@ -77,6 +81,7 @@ pub fn revoke(tx: &mut Tx<'_>, caller: &Caller, slug: &Slug, reason: &str) -> Re
         .detail("grants", ended.grants)
         .detail("groups", ended.groups)
         .detail("requests", ended.requests)
+        .detail("rotations", ended.rotations)
         .detail("vaults", ended.vaults.len());
     let receipt = tx.append(LogId::Org, draft)?;
     Ok((ended, receipt))

@@ -190,6 +190,20 @@ fn conflict(message: String) -> Refusal {
     Failure::new(ErrorKind::Conflict, message).into()
 }
 
+/// Records that somebody reads what is known of an identity.
+///
+/// # Errors
+/// The refusal; `not_found` for an unknown identity.
+pub fn report(tx: &mut Tx<'_>, caller: &Caller, slug: &Slug, days: u32) -> Result<(IdentityId, Receipt), Refusal> {
+    const EVENT: &str = "identity.report";
+    let decision = caller.may(&tx.state, Operation::IdentityReport, tx.now);
+    let identity = find(tx, caller, EVENT, slug, decision.is_ok())?;
+    let draft = about_identity(caller.draft(&tx.state, EVENT), &identity).detail("days", days);
+    let _terms = decision.map_err(|denial| caller.refused(&tx.state, denial, None, draft.clone()))?;
+    let receipt = tx.append(LogId::Org, draft)?;
+    Ok((identity.id, receipt))
+}
+
 fn find(tx: &Tx<'_>, caller: &Caller, event: &'static str, slug: &Slug, allowed: bool) -> Result<Identity, Refusal> {
     match tx.state.identity(slug) {
         Some(identity) => Ok(identity.clone()),

@@ -6,15 +6,17 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use rusqlite::{Connection, Row as SqlRow, params};
 use strongroom_proto::audit::merkle::{Frontier, Hash, leaf_hash};
-use strongroom_proto::audit::record::{Record, RecordOutcome};
 use strongroom_proto::ids::{IdentityId, OrgId};
 
 use super::recent;
 use crate::audit::anchor::Anchors;
+use crate::state::campaign::{Campaign, VaultReview};
+use crate::state::canary::Canary;
 use crate::state::ceremony::Ceremony;
 use crate::state::group::{Group, Member};
 use crate::state::pending::Pending;
 use crate::state::request::Request;
+use crate::state::rotation::Rotation;
 use crate::state::rows::{
     Account, Grant, Identity, Key, Login, Org, OrgRules, Policy, RecoveryCopy, Row, SealedSeedRow, Vault, VaultKeyRow,
 };
@@ -22,9 +24,6 @@ use crate::state::{Head, LogId, Mark, State, Window};
 use crate::store::StoreError;
 use crate::store::sealer::{Sealer, StoredRow, Tampered};
 use crate::store::tx::{digest, origin};
-
-/// How far back the current windows are looked for: periods beyond this are rare, and a notice lost is no harm.
-const WINDOWS_BACK: i64 = 2_000;
 
 /// Loads and verifies. Without an `org` row the store is as `init` begins it.
 pub(super) fn load(
@@ -74,7 +73,6 @@ pub(super) fn load(
         tracing::error!(log = %origin(&state, log), %flaw, "SEALED: the store does not match its log");
         state.sealed.insert(log, flaw);
     }
-    load_windows(connection, &mut state)?;
     recent::load(connection, &mut state)?;
     Ok(state)
 }
@@ -142,6 +140,10 @@ fn place(stored: &StoredRow, sealer: &Sealer, state: &mut State) -> Result<(), T
         Member::KIND => put::<Member>,
         Pending::KIND => put::<Pending>,
         Request::KIND => put::<Request>,
+        Campaign::KIND => put::<Campaign>,
+        VaultReview::KIND => put::<VaultReview>,
+        Canary::KIND => put::<Canary>,
+        Rotation::KIND => put::<Rotation>,
         _ => {
             return Err(Tampered { kind: stored.kind.clone(), key: hex::encode(&stored.key), flaw: "unknown kind" });
         }
@@ -228,37 +230,6 @@ fn verify_log(
         return Err(broken("its rows do not match the state digest of its log"));
     }
     Ok(())
-}
-
-/// Rebuilds who took the current windows from the newest records.
-fn load_windows(connection: &Connection, state: &mut State) -> Result<(), StoreError> {
-    let logs: Vec<LogId> = state.heads.keys().copied().filter(|log| *log != LogId::Org).collect();
-    for log in logs {
-        let mut statement = connection
-            .prepare("SELECT record FROM audit WHERE log = ?1 AND record IS NOT NULL ORDER BY seq DESC LIMIT ?2")
-            .map_err(read)?;
-        let records = statement
-            .query_map(params![log.to_bytes(), WINDOWS_BACK], |row| row.get::<_, String>(0))
-            .map_err(read)?
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(read)?;
-        for text in records.iter().rev() {
-            let Ok(record) = serde_json::from_str::<Record>(text) else { continue };
-            if record.event == "code.release" && record.outcome == RecordOutcome::Ok {
-                note_window(state, &record);
-            }
-        }
-    }
-    Ok(())
-}
-
-fn note_window(state: &mut State, record: &Record) {
-    let step = record.detail.get("step").and_then(serde_json::Value::as_u64);
-    if let (Some(step), Some(account), Some(actor)) = (step, record.target.account, &record.actor)
-        && state.accounts.contains_key(&account)
-    {
-        take_window(state, account, step, actor.identity, record.ts);
-    }
 }
 
 /// Notes that somebody took the code of a window, and tells who did before.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use strongroom_proto::audit::merkle::{Hash, leaf_hash};
 use strongroom_proto::audit::opening::Opening;
@@ -33,6 +34,13 @@ pub enum Page {
     From(u64),
     /// Backward from just before a place.
     Before(u64),
+}
+
+/// When a record was made, from its last bytes: members stand in the order of their names, and behind `ts` only the version
+/// follows. `None` if it is no record.
+pub(super) fn recorded_at(record: &str) -> Option<Timestamp> {
+    let (_, tail) = record.rsplit_once("\"ts\":\"")?;
+    tail.split('"').next()?.parse().ok()
 }
 
 /// A few connections that can only read.
@@ -74,12 +82,7 @@ impl Readers {
             let mut records = Vec::new();
             while let Some(row) = rows.next()? {
                 let seq = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
-                let sealed: Option<Vec<u8>> = row.get(2)?;
-                // Openings that do not open are withheld; the commitments in the record show that they are missing.
-                let openings = sealed
-                    .and_then(|sealed| self.sealer.open_text(log, &seq.to_be_bytes(), &sealed))
-                    .and_then(|plain| serde_json::from_slice(&plain).ok())
-                    .unwrap_or_default();
+                let openings = self.open(log, seq, row.get(2)?);
                 let record: Option<String> = row.get(1)?;
                 let leaf: Hash = row.get(3)?;
                 match record.filter(|record| leaf_hash(record.as_bytes()) == leaf) {
@@ -94,6 +97,51 @@ impl Readers {
             Some(seq) => Err(StoreError::Sealed(format!("record {seq} is not what was recorded"))),
             None => Ok(records),
         }
+    }
+
+    /// Passes on the records of a log after `since` that hold `needle`, newest first, until `take` says no. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn newest(
+        &self,
+        log: LogId,
+        since: Timestamp,
+        needle: &str,
+        mut take: impl FnMut(StoredRecord) -> bool,
+    ) -> Result<(), StoreError> {
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT seq, record, openings, leaf FROM audit WHERE log = ?1 AND record IS NOT NULL ORDER BY seq DESC",
+            )?;
+            let mut rows = statement.query(params![log.to_bytes()])?;
+            while let Some(row) = rows.next()? {
+                let text = row.get_ref(1)?.as_str()?;
+                match recorded_at(text) {
+                    Some(at) if at <= since => break,
+                    Some(_) if text.contains(needle) => {}
+                    _ => continue,
+                }
+                let leaf: Hash = row.get(3)?;
+                if leaf_hash(text.as_bytes()) != leaf {
+                    continue;
+                }
+                let seq = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
+                let openings = self.open(log, seq, row.get(2)?);
+                if !take(StoredRecord { seq, record: text.to_owned(), openings }) {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Openings that do not open are withheld; the commitments in the record show that they are missing.
+    fn open(&self, log: LogId, seq: u64, sealed: Option<Vec<u8>>) -> Vec<Opening> {
+        sealed
+            .and_then(|sealed| self.sealer.open_text(log, &seq.to_be_bytes(), &sealed))
+            .and_then(|plain| serde_json::from_slice(&plain).ok())
+            .unwrap_or_default()
     }
 
     /// Reads at most `limit` leaf hashes from a place on. Blocks.
