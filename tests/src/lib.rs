@@ -6,6 +6,7 @@ pub mod bench;
 pub mod big_digits;
 pub mod ceremony;
 pub mod clients;
+pub mod clock;
 pub mod disk;
 pub mod fault_report;
 pub mod faulty_module;

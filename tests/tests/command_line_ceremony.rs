@@ -6,6 +6,7 @@ use std::process::{Output, Stdio};
 use serde_json::Value;
 use strongroom_proto::words::{Algorithm, OtpKind, Scheme};
 use strongroom_tests::ceremony::{RecoveryPair, TwoPeople, hotp};
+use strongroom_tests::clock::shifted;
 use strongroom_tests::organisation::{import, row};
 use strongroom_tests::people::Person;
 use strongroom_tests::seeds::RFC_SHA1;
@@ -90,15 +91,9 @@ async fn two_people_rotate_hand_over_and_destroy() {
 async fn a_ceremony_that_waited_too_long_is_expired() {
     let mut people = TwoPeople::found(&[("acme", Scheme::Derived)]).await;
     let id = proposed(&people.organisation.admin, &["vault", "rotate-key", "acme", "--reason", "yearly"]);
-    let library = std::fs::read_dir("/usr/lib")
-        .unwrap()
-        .map(|entry| entry.unwrap().path().join("faketime/libfaketimeMT.so.1"))
-        .find(|path| path.exists())
-        .expect("libfaketime is not installed: tests/run.sh installs it");
-    let tomorrow = [("LD_PRELOAD", library.into_os_string()), ("FAKETIME", "+25h".into())];
+    let tomorrow = shifted("+25h");
     people.organisation.running().stop();
-    people.organisation.launch.environment =
-        tomorrow.iter().map(|(name, value)| ((*name).into(), value.clone())).collect();
+    people.organisation.launch.environment = tomorrow.clone();
     people.organisation.start();
     let mut command = people.manager.strongroom(&["ceremony", "confirm", &id, "--yes"]);
     let output = tools::output(command.envs(tomorrow));

@@ -1,14 +1,11 @@
 //! The vectors of RFC 6238 Appendix B and RFC 4226 Appendix D through the socket, in both schemes: agent and command run
 //! under libfaketime, from 1970 to 2603.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
-
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use jiff::Timestamp;
 use sha1::Sha1;
 use strongroom_proto::method::code::Release;
 use strongroom_proto::words::{Algorithm, OtpKind, VaultRole};
+use strongroom_tests::clock::frozen_at;
 use strongroom_tests::organisation::{Organisation, create_vault, give, import, row};
 use strongroom_tests::schemes::vaults;
 use strongroom_tests::seeds::{RFC_4226, RFC_6238, RFC_SHA1, RFC_SHA256, RFC_SHA512, base32};
@@ -19,24 +16,6 @@ const HASHES: [(&str, Algorithm, &[u8]); 3] = [
     ("sha256", Algorithm::Sha256, RFC_SHA256),
     ("sha512", Algorithm::Sha512, RFC_SHA512),
 ];
-
-/// An environment in which the clock stands still; the monotonic one, which timers use, goes on.
-fn frozen_at(unix_s: u64) -> Vec<(OsString, OsString)> {
-    let library = std::fs::read_dir("/usr/lib")
-        .unwrap()
-        .map(|entry| entry.unwrap().path().join("faketime/libfaketimeMT.so.1"))
-        .find(|path: &PathBuf| path.exists())
-        .expect("libfaketime is not installed: tests/run.sh installs it");
-    let at = Timestamp::from_second(i64::try_from(unix_s).unwrap()).unwrap().to_string();
-    let at = at.trim_end_matches('Z').replace('T', " ");
-    vec![
-        ("LD_PRELOAD".into(), library.into()),
-        ("FAKETIME".into(), at.into()),
-        ("FAKETIME_DONT_FAKE_MONOTONIC".into(), "1".into()),
-        ("DONT_FAKE_MONOTONIC".into(), "1".into()),
-        ("TZ".into(), "UTC".into()),
-    ]
-}
 
 #[tokio::test]
 async fn all_vectors_of_rfc_6238_and_rfc_4226_come_out_of_the_socket() {
