@@ -1,5 +1,5 @@
 //! What the running agent does when a time has come and nobody calls: what nobody confirmed lapses and what nobody decided
-//! expires, on record.
+//! expires, on record; whose certificate was revoked is logged out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,7 @@ pub(crate) async fn run(agent: Arc<Agent>, stop: CancellationToken) {
         }
         lapse(&agent).await;
         expire(&agent).await;
+        agent.end_revoked().await;
     }
 }
 

@@ -42,6 +42,7 @@ pub(super) async fn status(agent: &Agent, _: &mut Connection, _: Status) -> Resu
             TokenState::Recovering { .. } => Some(TokenTrouble::Recovering),
             TokenState::PinRefused => Some(TokenTrouble::PinRefused),
         },
+        certificates: agent.authorities.any(),
         overdue: agent.overdue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone(),
     };
     Ok(result.into())

@@ -13,6 +13,7 @@ use crate::access::Operation;
 use crate::commands::identity::{self as command, NewIdentity};
 use crate::commands::{Caller, NAME_LEN_MAX, REASON_LEN_MAX, check_some_text, session};
 use crate::identity::EnrolmentKey;
+use crate::session::registry::Session;
 use crate::state::rows::{Identity, IdentityNames, Key, KeyNames};
 use crate::state::{LogId, State};
 
@@ -45,7 +46,9 @@ pub(super) async fn list(
 }
 
 fn item(view: &State, identity: &Identity) -> wire::Item {
-    let keys = view.keys_of(identity.id).map(|key| wire::Key {
+    // Keys that only ever came with a certificate may be a new one each day: they stand in the log, and in no list.
+    let listed = |key: &&Key| !key.certified || key.confirmed || key.added_by.is_some();
+    let keys = view.keys_of(identity.id).filter(listed).map(|key| wire::Key {
         fingerprint: key.fingerprint.clone(),
         algorithm: key.algorithm.clone(),
         comment: key.names.comment.clone(),
@@ -67,6 +70,7 @@ fn item(view: &State, identity: &Identity) -> wire::Item {
         vetted: identity.vetted,
         groups: groups.map(|group| group.names.slug.clone()).collect(),
         keys: keys.collect(),
+        principals: identity.certificates.then(|| identity.names.principals.clone()),
         last_login: view.logins.get(&identity.id).map(|login| login.at),
     }
 }
@@ -85,6 +89,7 @@ pub(crate) fn key_row(line: &str) -> Result<Key, Failure> {
         confirmed: true,
         added_by: None,
         attested: false,
+        certified: false,
         added_at: jiff::Timestamp::UNIX_EPOCH,
         names: KeyNames { comment: comment.chars().take(COMMENT_LEN_MAX / 4).collect() },
     })
@@ -104,7 +109,7 @@ pub(super) async fn enrol(
     roles.dedup();
     let new = NewIdentity {
         id: IdentityId::random(),
-        names: IdentityNames { slug: params.identity, name: params.name },
+        names: IdentityNames { slug: params.identity, name: params.name, principals: Vec::new() },
         kind: params.kind,
         roles,
         until: params.until,
@@ -144,13 +149,7 @@ pub(super) async fn key_remove(
         .submit_as(urgent, move |tx| command::key_remove(tx, &caller, &params.identity, &params.fingerprint))
         .await?;
     agent.anchor(vec![LogId::Org]).await;
-    for ended in agent.sessions.end_where(|session| session.key == fingerprint) {
-        let ended = Caller { actor: ended.actor(), from: ended.from };
-        let recorded = agent.store.submit(move |tx| session::ended(tx, &ended, "key removed")).await;
-        if let Err(refused) = recorded {
-            tracing::error!(?refused, "the end of a session was not recorded");
-        }
-    }
+    end_all(agent, agent.sessions.end_where(|session| session.key == fingerprint), "key removed").await;
     Ok(Changed { receipt: durable.into_parts().1 }.into())
 }
 
@@ -189,15 +188,7 @@ async fn cut_off(agent: &Agent, identity: IdentityId, cause: &'static str) -> (u
     if !drained {
         tracing::error!("a reply to an identity that was cut off did not land in time");
     }
-    let count = sessions.len() as u64;
-    for session in sessions {
-        let over = Caller { actor: session.actor(), from: session.from };
-        let recorded = agent.store.submit(move |tx| session::ended(tx, &over, cause)).await;
-        if let Err(refused) = recorded {
-            tracing::error!(?refused, "the end of a session was not recorded");
-        }
-    }
-    (count, drained)
+    (end_all(agent, sessions, cause).await, drained)
 }
 
 pub(super) async fn suspend(
@@ -248,6 +239,62 @@ pub(super) async fn update(
     let durable = agent.store.submit(move |tx| command::update(tx, &caller, &params.identity, &change)).await?;
     agent.anchor(vec![LogId::Org]).await;
     Ok(Changed { receipt: durable.into_parts().1 }.into())
+}
+
+pub(super) async fn certificates(
+    agent: &Agent,
+    connection: &mut Connection,
+    params: wire::Certificates,
+) -> Result<Answer<wire::CertificatesChanged>, Failure> {
+    let caller = connection.caller(agent)?;
+    let durable = agent
+        .store
+        .submit(move |tx| {
+            command::certificates::certificates(tx, &caller, &params.identity, params.principals.as_deref())
+        })
+        .await?;
+    let (changed, receipt) = durable.into_parts();
+    agent.anchor(vec![LogId::Org]).await;
+    // Whom a certificate may no longer log in, no certificate keeps in.
+    let view = agent.store.view();
+    let stays = |principals: &[String]| {
+        view.identities.get(&changed.identity).is_some_and(|identity| identity.is_named_by(principals))
+    };
+    let is_out = |session: &Session| {
+        let by = session.certificate.as_ref();
+        session.identity == changed.identity && by.is_some_and(|by| !stays(&by.vouched.principals))
+    };
+    let sessions = end_all(agent, agent.sessions.end_where(is_out), "certificates withdrawn").await;
+    Ok(wire::CertificatesChanged { in_force: changed.in_force, pending: changed.pending, sessions, receipt }.into())
+}
+
+impl Agent {
+    /// Ends the sessions whose certificates have been revoked since. A list that cannot be read ends none: it keeps new
+    /// ones from beginning, and a file that is just being replaced must not log everybody out.
+    pub(crate) async fn end_revoked(&self) {
+        let certified: Vec<_> =
+            self.sessions.all().into_iter().filter(|session| session.certificate.is_some()).collect();
+        let revoked = |session: &Session| {
+            let by = session.certificate.as_ref();
+            by.is_some_and(|by| matches!(self.authorities.revokes(&by.certificate), Ok(true)))
+        };
+        let ids: Vec<_> = certified.iter().filter(|session| revoked(session)).map(|session| session.id).collect();
+        let ended: Vec<Session> = ids.into_iter().filter_map(|id| self.sessions.end(id)).collect();
+        end_all(self, ended, "certificate revoked").await;
+    }
+}
+
+/// Records the ends of sessions that were ended; how many.
+async fn end_all(agent: &Agent, sessions: Vec<Session>, cause: &'static str) -> u64 {
+    let count = sessions.len() as u64;
+    for session in sessions {
+        let over = Caller { actor: session.actor(), from: session.from };
+        let recorded = agent.store.submit(move |tx| session::ended(tx, &over, cause)).await;
+        if let Err(refused) = recorded {
+            tracing::error!(?refused, "the end of a session was not recorded");
+        }
+    }
+    count
 }
 
 pub(super) async fn roles(

@@ -36,7 +36,7 @@ pub(crate) use self::identity::key_row;
 use crate::access::Denial;
 use crate::audit::checkpointer::Checkpointer;
 use crate::commands::Caller;
-use crate::identity::{AgentProof, Throttle};
+use crate::identity::{AgentProof, Authorities, Throttle};
 use crate::keystore::worker::Workers;
 use crate::keystore::{ErrorClass, KeystoreError};
 use crate::server::{Held, Peer, Reply, Service};
@@ -55,6 +55,8 @@ pub struct Agent {
     pub checkpointer: Arc<Checkpointer>,
     /// Proves this agent to clients.
     pub proof: AgentProof,
+    /// Whose certificates log in.
+    pub authorities: Authorities,
     /// Slows down failed logins.
     pub throttle: Mutex<Throttle>,
     /// Who is connected.
@@ -232,6 +234,7 @@ impl Service for Agent {
             method::identity::Revoke => identity::revoke,
             method::identity::Update => identity::update,
             method::identity::Roles => identity::roles,
+            method::identity::Certificates => identity::certificates,
             method::identity::Suspend => identity::suspend,
             method::identity::Resume => identity::resume,
             method::group::List => group::list,

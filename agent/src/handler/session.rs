@@ -1,8 +1,10 @@
 //! `session.*`.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use strongroom_proto::error::{ErrorKind, Failure};
-use strongroom_proto::ids::{SessionId, Slug};
+use strongroom_proto::ids::{IdentityId, SessionId, Slug};
 use strongroom_proto::login::{LOGIN_NAMESPACE, NONCE_LEN, login_text};
 use strongroom_proto::method::Done;
 use strongroom_proto::method::session::{
@@ -12,14 +14,16 @@ use strongroom_proto::rpc::PROTOCOL_VERSION;
 use tokio::time::Instant;
 
 use super::connection::Pending;
+use super::identity::key_row;
 use super::notices::notices;
 use super::{Agent, Answer, Connection};
 use crate::access::Operation;
 use crate::commands::Caller;
-use crate::commands::session as command;
-use crate::identity::{EnrolmentKey, Proof, assurance, verify};
-use crate::session::registry::{Registry, Session, lifetime};
+use crate::commands::session::{self as command, ByCertificate};
+use crate::identity::{CertificateRefusal, EnrolmentKey, Proof, ProofError, UserCertificate, assurance, verify_with};
+use crate::session::registry::{Certified, Registry, Session, lifetime};
 use crate::state::State;
+use crate::state::rows::{Identity, Key};
 use crate::store::Refused;
 
 /// Longest name of a client program.
@@ -38,13 +42,37 @@ pub(super) async fn open(agent: &Agent, connection: &mut Connection, params: Ope
     }
     let key = EnrolmentKey::parse(&params.public_key).map_err(|refusal| invalid(format!("public_key: {refusal}.")))?;
     wait_allowed(agent, connection, &key.fingerprint)?;
+    let certificate = match &params.certificate {
+        Some(line) => {
+            Some(certificate_for(agent, line, &key).map_err(|flaw| invalid(format!("certificate: {flaw}.")))?)
+        }
+        None => None,
+    };
     let mut nonce = [0; NONCE_LEN];
     getrandom::fill(&mut nonce).map_err(|_| Failure::new(ErrorKind::Internal, "The agent has no randomness."))?;
     let nonce = hex::encode(nonce);
     let opened = agent.proof.open_reply(&params.client_nonce, &nonce).map_err(|error| invalid(format!("{error}.")))?;
-    connection.pending =
-        Some(Pending { identity: params.identity.to_string(), key: key.fingerprint, nonce, client: params.client });
+    connection.pending = Some(Pending {
+        identity: params.identity.to_string(),
+        key: key.fingerprint,
+        certificate,
+        nonce,
+        client: params.client,
+    });
     Ok(opened.into())
+}
+
+/// Reads a certificate for a key. What is said here is about the certificate alone, never about who is enrolled.
+fn certificate_for(agent: &Agent, line: &str, key: &EnrolmentKey) -> Result<UserCertificate, CertificateRefusal> {
+    if !agent.authorities.any() {
+        return Err(CertificateRefusal::None);
+    }
+    let certificate = UserCertificate::parse(line)?;
+    if certificate.key().key_data() == key.public_key.key_data() {
+        Ok(certificate)
+    } else {
+        Err(CertificateRefusal::OtherKey)
+    }
 }
 
 pub(super) async fn prove(
@@ -60,20 +88,20 @@ pub(super) async fn prove(
     wait_allowed(agent, connection, &pending.key)?;
     let view = agent.store.view();
     let from = connection.from(&pending.client);
-    let (caller, proof) = match check(agent, &view, &pending, &params.signature) {
-        Ok((session_identity, attested, proof)) => {
+    let (caller, proven) = match check(agent, &view, &pending, &params.signature) {
+        Ok(proven) => {
             let actor = strongroom_proto::audit::record::Actor {
-                assurance: assurance(attested, &proof),
-                identity: session_identity,
-                key: proof.fingerprint.clone(),
+                assurance: assurance(proven.attested, &proven.proof),
+                identity: proven.identity,
+                key: proven.proof.fingerprint.clone(),
                 session: SessionId::random(),
             };
-            (Caller { actor, from: from.clone() }, proof)
+            (Caller { actor, from: from.clone() }, proven)
         }
         Err(reason) => {
             throttle(agent).failed(connection.peer.uid, &pending.key, std::time::Instant::now());
             let (asked, key) = (pending.identity.clone(), pending.key.clone());
-            let recorded = agent.store.submit(move |tx| command::failed(tx, &from, &asked, &key, reason)).await;
+            let recorded = agent.store.submit(move |tx| command::failed(tx, &from, &asked, &key, &reason)).await;
             if let Err(refused) = recorded {
                 return Err(refused.into());
             }
@@ -86,10 +114,16 @@ pub(super) async fn prove(
     // Nobody's session outlives their access.
     let until = view.identities.get(&caller.identity()).and_then(|identity| identity.until);
     let expires_at = until.map_or(expires_at, |until| until.min(expires_at));
+    let by = proven.by_certificate;
+    // Nor their certificate.
+    let expires_at = by.as_ref().map_or(expires_at, |by| by.vouched.until.min(expires_at));
+    let certified = pending.certificate.zip(by.as_ref());
     let session = Session {
         id: caller.actor.session,
         identity: caller.identity(),
         key: caller.actor.key.clone(),
+        certificate: certified
+            .map(|(certificate, by)| Arc::new(Certified { certificate, vouched: by.vouched.clone() })),
         assurance: caller.assurance(),
         from,
         since,
@@ -101,8 +135,8 @@ pub(super) async fn prove(
     agent.sessions.begin(session.clone());
     // The call may be dropped at its deadline: then nobody has this session.
     let registered = Registered { sessions: &agent.sessions, session: session.id };
-    let login = caller.clone();
-    match agent.store.submit(move |tx| command::begin(tx, &login, proof.counter)).await {
+    let (login, counter) = (caller.clone(), proven.proof.counter);
+    match agent.store.submit(move |tx| command::begin(tx, &login, counter, by.as_ref())).await {
         Ok(durable) => {
             if *durable.value() {
                 tracing::warn!(key = %caller.actor.key, "ALERT: the counter of a FIDO key fell back: it may have been cloned");
@@ -139,25 +173,74 @@ impl Drop for Registered<'_> {
 
 /// Checks a proof; the reason of a failure is for the log only. A stranger's key does the same work against a name that
 /// exists and one that does not: neither gets as far as a signature.
-fn check(
-    agent: &Agent,
-    view: &State,
-    pending: &Pending,
-    signature: &str,
-) -> Result<(strongroom_proto::ids::IdentityId, bool, Proof), &'static str> {
+fn check(agent: &Agent, view: &State, pending: &Pending, signature: &str) -> Result<Proven, Reason> {
     let slug = Slug::new(&pending.identity).map_err(|_| "identity")?;
     let identity = view.identity(&slug).ok_or("unknown identity")?;
-    let key = view.keys.get(&pending.key).filter(|key| key.identity == identity.id).ok_or("unknown key")?;
-    if key.active && !key.confirmed {
-        return Err("unconfirmed key");
+    let known = view.keys.get(&pending.key);
+    let by_certificate = match (&pending.certificate, known) {
+        // A key that is enrolled for them needs no certificate.
+        (Some(certificate), known) if !known.is_some_and(|key| key.identity == identity.id && key.logs_in()) => {
+            Some(judge(agent, identity, known, certificate)?)
+        }
+        _ => None,
+    };
+    let key = match &by_certificate {
+        Some(by) => known.unwrap_or(&by.key),
+        None => known.filter(|key| key.identity == identity.id).ok_or("unknown key")?,
+    };
+    if by_certificate.is_none() && key.active && !key.confirmed {
+        return Err("unconfirmed key".into());
     }
     let enrolled = EnrolmentKey::parse(&key.public_key).map_err(|_| "key")?;
     let text = login_text(agent.proof.fingerprint(), agent.instance, &pending.nonce, &pending.key, &slug);
-    let proof = verify(&enrolled.public_key, LOGIN_NAMESPACE, text.as_bytes(), signature).map_err(|error| {
+    let certificate = pending.certificate.as_ref();
+    let refused = |error: ProofError| {
         tracing::info!(%error, identity = %slug, "login refused");
-        "signature"
+        Reason::from(format!("signature: {error}"))
+    };
+    let proof = verify_with(&enrolled.public_key, certificate, LOGIN_NAMESPACE, text.as_bytes(), signature);
+    let proof = proof.map_err(refused)?;
+    if by_certificate.as_ref().is_some_and(|by| by.vouched.verify_required) && !proof.verified {
+        return Err(refused(ProofError::Unverified));
+    }
+    Ok(Proven { identity: identity.id, attested: key.attested, proof, by_certificate })
+}
+
+/// Why a login was refused: for the log, never for the caller.
+type Reason = std::borrow::Cow<'static, str>;
+
+/// What a right proof proves.
+struct Proven {
+    identity: IdentityId,
+    attested: bool,
+    proof: Proof,
+    by_certificate: Option<ByCertificate>,
+}
+
+/// Judges the certificate for an identity that it may log in, before its key's signature is looked at.
+fn judge(
+    agent: &Agent,
+    identity: &Identity,
+    known: Option<&Key>,
+    certificate: &UserCertificate,
+) -> Result<ByCertificate, Reason> {
+    if !identity.certificates {
+        return Err("certificate: not for this identity".into());
+    }
+    if known.is_some_and(|key| key.identity != identity.id) {
+        return Err("certificate: the key is somebody else's".into());
+    }
+    if known.is_some_and(|key| !key.active) {
+        return Err("certificate: the key was removed".into());
+    }
+    let vouched = agent.authorities.judge(certificate, &identity.names.principals, agent.now()).map_err(|error| {
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        tracing::warn!(%error, cause, identity = %identity.names.slug, "a certificate was refused");
+        Reason::from(format!("certificate: {error}"))
     })?;
-    Ok((identity.id, key.attested, proof))
+    let line = certificate.key().to_openssh().map_err(|_| "certificate: key")?;
+    let key = key_row(&line).map_err(|_| "certificate: key")?;
+    Ok(ByCertificate { vouched, key })
 }
 
 fn proved(view: &State, session: &Session, caller: &Caller, now: Timestamp) -> Result<Proved, Failure> {

@@ -4,15 +4,19 @@
 //! may do.
 
 mod agent_sign;
+mod certificate;
 mod endorsement;
 mod key;
+mod krl;
 mod proof;
 mod throttle;
 
 pub use agent_sign::{agent_public_key, sign_as_agent};
+pub use certificate::{Authorities, CertificateRefusal, UserCertificate, Vouched};
 pub use endorsement::{AgentProof, EndorsementError, RENEW_AFTER_S};
 pub use key::{EnrolmentKey, KeyRefusal};
-pub use proof::{Proof, ProofError, assurance, verify};
+pub use krl::{Krl, KrlError};
+pub use proof::{Proof, ProofError, assurance, verify, verify_with};
 pub use throttle::{Brake, Throttle, Throttled};
 
 #[cfg(test)]

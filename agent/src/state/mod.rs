@@ -330,6 +330,25 @@ impl State {
         self.keys.values().filter(move |key| key.identity == identity)
     }
 
+    /// True if a session that this key opened may act: the key logs in by itself, or by certificate while its identity may.
+    #[must_use]
+    pub fn key_acts(&self, fingerprint: &str, identity: IdentityId) -> bool {
+        let certified = || self.identities.get(&identity).is_some_and(|identity| identity.certificates);
+        self.keys.get(fingerprint).is_some_and(|key| {
+            key.identity == identity && (key.logs_in() || (key.certified && key.active && certified()))
+        })
+    }
+
+    /// Who else a principal stands for: nobody may log in under a word that is another's.
+    #[must_use]
+    pub fn principal_of_another(&self, principal: &str, identity: Option<IdentityId>) -> bool {
+        let slug = Slug::new(principal).ok().and_then(|slug| self.identity_slugs.get(&slug).copied());
+        slug.is_some_and(|owner| Some(owner) != identity)
+            || self.identities.values().any(|other| {
+                Some(other.id) != identity && other.names.principals.iter().any(|named| named == principal)
+            })
+    }
+
     /// True if `identity` is the only active admin and no second one has ever been active.
     #[must_use]
     pub fn sole_admin(&self, identity: IdentityId) -> bool {

@@ -33,7 +33,7 @@ fn org() -> Org {
 fn admin() -> NewIdentity {
     NewIdentity {
         id: IdentityId::random(),
-        names: IdentityNames { slug: Slug::new("jana").unwrap(), name: "Jana".to_owned() },
+        names: IdentityNames { slug: Slug::new("jana").unwrap(), name: "Jana".to_owned(), principals: Vec::new() },
         kind: IdentityKind::Technician,
         roles: vec![OrgRole::Admin],
         until: None,
@@ -47,6 +47,7 @@ fn admin() -> NewIdentity {
             confirmed: true,
             added_by: None,
             attested: false,
+            certified: false,
             added_at: Timestamp::UNIX_EPOCH,
             names: KeyNames { comment: "jana@laptop".to_owned() },
         },
@@ -225,7 +226,12 @@ fn a_sealed_row_opens_only_as_it_was_sealed() {
         enrolled_by: None,
         vetted: true,
         service: None,
-        names: IdentityNames { slug: Slug::new("jana").unwrap(), name: "Jana Novak".to_owned() },
+        certificates: false,
+        names: IdentityNames {
+            slug: Slug::new("jana").unwrap(),
+            name: "Jana Novak".to_owned(),
+            principals: Vec::new(),
+        },
     };
     let stored = sealer.seal(&identity, 3).unwrap();
     assert_eq!(sealer.open::<Identity>(&stored).unwrap(), identity);

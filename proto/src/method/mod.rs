@@ -67,6 +67,7 @@ pub const NAMES: &[&str] = &[
     identity::Revoke::NAME,
     identity::Update::NAME,
     identity::Roles::NAME,
+    identity::Certificates::NAME,
     identity::Suspend::NAME,
     identity::Resume::NAME,
     group::List::NAME,

@@ -70,6 +70,18 @@ pub(super) enum Identity {
         #[arg(long, value_name = "ROLE")]
         remove: Vec<OrgRole>,
     },
+    /// Let certificates of the MSP's own authority log somebody in; waits for a second person (admins, not their own)
+    Certificates {
+        /// Whose
+        #[arg(value_name = "SLUG")]
+        slug: Slug,
+        /// What a certificate has to name, if not the slug; may be repeated
+        #[arg(long, value_name = "PRINCIPAL", conflicts_with = "withdraw")]
+        principal: Vec<String>,
+        /// No certificate logs them in any more: at once
+        #[arg(long)]
+        withdraw: bool,
+    },
     /// End all sessions of an identity and keep it from logging in until it is resumed (admins)
     Suspend {
         /// Whom
@@ -183,6 +195,15 @@ struct Touched<'a> {
 }
 
 #[derive(Serialize)]
+struct CertificatesChanged<'a> {
+    identity: &'a Slug,
+    in_force: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending: Option<PendingId>,
+    sessions: u64,
+}
+
+#[derive(Serialize)]
 struct Suspended<'a> {
     identity: &'a Slug,
     sessions: u64,
@@ -271,6 +292,19 @@ pub(super) async fn identity(context: &Context, command: Identity) -> Result<(),
             };
             context.out.changed("strongroom.roles_changed/1", body, &changed.receipt, &sentence)
         }
+        Identity::Certificates { slug, principal, withdraw } => {
+            let principals = (!withdraw).then_some(principal);
+            let call = identity::Certificates { identity: slug.clone(), principals };
+            let changed = context.log_in().await?.call(&call).await?;
+            let (in_force, pending, sessions) = (changed.in_force, changed.pending, changed.sessions);
+            let body = CertificatesChanged { identity: &slug, in_force, pending, sessions };
+            let sentence = if withdraw {
+                format!("No certificate logs {slug} in any more: ended {sessions} sessions")
+            } else {
+                waits(&format!("{slug} logs in by certificate"), in_force, pending)
+            };
+            context.out.changed("strongroom.certificates_changed/1", body, &changed.receipt, &sentence)
+        }
         Identity::Suspend { slug, reason } => suspend(context, &slug, reason).await,
         Identity::Resume { slug, reason } => {
             let changed = context.log_in().await?.call(&Resume { identity: slug.clone(), reason }).await?;
@@ -339,6 +373,9 @@ fn text(items: &[identity::Item], terminal: bool) -> String {
             format!("{}{waits}", key.fingerprint)
         };
         let mut keys: Vec<String> = item.keys.iter().filter(|key| key.active).map(shown).collect();
+        if let Some(principals) = &item.principals {
+            keys.push(format!("certificates for {}", principals.join(", ")));
+        }
         if keys.is_empty() {
             keys.push("-".to_owned());
         }

@@ -164,6 +164,7 @@ mod tests {
             store: Health::Failing,
             workers: vec![Worker { health: Health::Ok, for_s: 61, restarts: 1, resident_kib: 20_480, in_flight: 0 }],
             token_trouble: None,
+            certificates: false,
             overdue: vec!["there is no backup yet".into()],
         };
         let text = status_text(&status);

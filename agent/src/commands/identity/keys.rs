@@ -72,7 +72,8 @@ pub fn key_remove(tx: &mut Tx<'_>, caller: &Caller, slug: &Slug, fingerprint: &s
         .filter(|key| key.identity == identity.id && key.active)
         .cloned()
         .ok_or_else(|| Failure::new(ErrorKind::NotFound, format!("{slug} has no active key {fingerprint}.")))?;
-    if key.logs_in() && tx.state.keys_of(identity.id).filter(|key| key.logs_in()).count() < 2 {
+    let others = || tx.state.keys_of(identity.id).filter(|key| key.logs_in()).count() > 1;
+    if key.logs_in() && !identity.certificates && !others() {
         return Err(conflict(format!("It is the last key of {slug}: add another first, or revoke the identity.")));
     }
     tx.put(Key { active: false, ..key })?;

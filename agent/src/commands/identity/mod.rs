@@ -1,5 +1,6 @@
 //! Commands on identities: who is there, with which keys, and how that ends.
 
+pub mod certificates;
 mod change;
 mod end;
 mod keys;
@@ -146,6 +147,7 @@ pub(super) fn place_identity(
         enrolled_by: by.caller,
         vetted: by.vetted,
         service: new.service.clone(),
+        certificates: false,
         names: new.names.clone(),
     };
     let mut draft =
@@ -171,14 +173,17 @@ fn check_new(tx: &Tx<'_>, new: &NewIdentity) -> Result<(), Refusal> {
             new.names.slug
         )));
     }
+    if tx.state.principal_of_another(new.names.slug.as_str(), Some(new.id)) {
+        return Err(conflict(format!("Certificates for {} log somebody else in.", new.names.slug)));
+    }
     check_key_unused(tx, new.id, &new.key.fingerprint)
 }
 
 /// A fingerprint belongs to one identity for ever: otherwise an admin could move a colleague's key to a puppet. One that was
-/// proposed for somebody and never confirmed may be proposed for them again.
+/// proposed for somebody and never confirmed may be proposed for them again; one that logs in by certificate may not.
 pub(super) fn check_key_unused(tx: &Tx<'_>, identity: IdentityId, fingerprint: &str) -> Result<(), Refusal> {
     let taken = tx.state.keys.get(fingerprint);
-    if taken.is_some_and(|key| key.identity != identity || key.active || key.confirmed) {
+    if taken.is_some_and(|key| key.identity != identity || key.active || key.confirmed || key.certified) {
         return Err(conflict(format!(
             "The key {fingerprint} is or was enrolled: a key belongs to one identity for ever."
         )));
