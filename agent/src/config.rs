@@ -353,6 +353,7 @@ mod tests {
             "authorities",
             "authorities_file",
             "krl",
+            "roots",
             "max_lifetime_h",
         ] {
             let shown = text.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} =")));

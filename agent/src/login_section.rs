@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use jiff::SignedDuration;
 use serde::Deserialize;
 
-use crate::identity::{Authorities, KeyRefusal};
+use crate::identity::{Authorities, KeyRefusal, VendorError, Vendors};
 
 /// Longest file of authorities, in bytes.
 const FILE_LEN_MAX: u64 = 64 * 1024;
@@ -16,6 +16,26 @@ const FILE_LEN_MAX: u64 = 64 * 1024;
 pub struct Login {
     /// OpenSSH user certificates.
     pub certificates: Certificates,
+    /// Makers of security keys whose attestations count.
+    pub attestation: Attestation,
+}
+
+/// Makers of security keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Attestation {
+    /// A folder of their X.509 certificates, in PEM or DER.
+    pub roots: Option<PathBuf>,
+}
+
+impl Attestation {
+    /// The makers; none if no folder is named.
+    ///
+    /// # Errors
+    /// Each [`VendorError`] under its condition.
+    pub fn vendors(&self) -> Result<Vendors, VendorError> {
+        self.roots.as_deref().map_or_else(|| Ok(Vendors::default()), Vendors::read)
+    }
 }
 
 /// Whose certificates are taken, and which.

@@ -25,6 +25,7 @@ pub(crate) async fn run(agent: Arc<Agent>, stop: CancellationToken) {
         lapse(&agent).await;
         expire(&agent).await;
         agent.end_revoked().await;
+        agent.raise_alarms();
     }
 }
 

@@ -180,7 +180,7 @@ fn can_log_in(state: &State, vault: Option<VaultId>, least: Assurance, now: Time
     }
     let reaches = |identity: IdentityId| {
         state.identities.get(&identity).is_some_and(|found| found.is_active(now))
-            && state.keys_of(identity).any(|key| key.logs_in() && key.attested)
+            && state.keys_of(identity).any(|key| key.attested && state.key_acts(&key.fingerprint, identity))
     };
     let viewers: Vec<IdentityId> = vault
         .into_iter()
@@ -200,7 +200,7 @@ fn can_log_in(state: &State, vault: Option<VaultId>, least: Assurance, now: Time
 pub fn deciders(state: &State, vault: VaultId, admins: bool, now: Timestamp) -> Vec<IdentityId> {
     let active = |identity: &IdentityId| {
         state.identities.get(identity).is_some_and(|found| found.is_active(now))
-            && state.keys_of(*identity).any(crate::state::rows::Key::logs_in)
+            && state.keys_of(*identity).any(|key| state.key_acts(&key.fingerprint, *identity))
     };
     let mut people: Vec<IdentityId> = state
         .grants_of_vault(vault)

@@ -10,7 +10,7 @@ use strongroom_proto::words::OrgRole;
 
 use super::Caller;
 use crate::access::Operation;
-use crate::identity::Vouched;
+use crate::identity::{Alarm, HeldBack, Vouched};
 use crate::state::LogId;
 use crate::state::rows::{Key, Login, Org};
 use crate::store::tx::{Draft, Refusal, Tx};
@@ -130,6 +130,25 @@ pub fn failed(tx: &mut Tx<'_>, from: &From, asked: &str, key: &str, reason: &str
     draft.outcome = RecordOutcome::Denied;
     draft.from = Some(from.clone());
     draft.target.key = Some(key.to_owned());
+    let receipt = tx.append(LogId::Org, draft)?;
+    Ok(((), receipt))
+}
+
+/// Records that somebody's logins are held back, because proofs of theirs failed again and again. Never the colleague whose
+/// name was typed: that is in the records of the failures.
+///
+/// # Errors
+/// Only if it cannot be written down.
+pub fn throttled(tx: &mut Tx<'_>, alarm: &Alarm) -> Result<((), Receipt), Refusal> {
+    let mut draft = Draft::new("session.throttled")
+        .detail("attempts", alarm.attempts)
+        .detail("alert", "logins are held back: proofs failed again and again");
+    draft.outcome = RecordOutcome::Denied;
+    draft.detail.insert("kind".into(), ErrorKind::RateLimited.as_str().into());
+    match &alarm.who {
+        HeldBack::Uid(uid) => draft.from = Some(From { client: String::new(), pid: None, uid: Some(*uid) }),
+        HeldBack::Key(key) => draft.target.key = Some(key.clone()),
+    }
     let receipt = tx.append(LogId::Org, draft)?;
     Ok(((), receipt))
 }

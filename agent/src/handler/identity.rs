@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use strongroom_proto::error::{ErrorKind, Failure};
-use strongroom_proto::ids::IdentityId;
+use strongroom_proto::ids::{IdentityId, Slug};
+use strongroom_proto::login::attestation_challenge;
 use strongroom_proto::method::Changed;
 use strongroom_proto::method::identity as wire;
 use strongroom_proto::words::{IdentityKind, OrgRole};
@@ -12,7 +16,7 @@ use super::{Agent, Answer, Connection};
 use crate::access::Operation;
 use crate::commands::identity::{self as command, NewIdentity};
 use crate::commands::{Caller, NAME_LEN_MAX, REASON_LEN_MAX, check_some_text, session};
-use crate::identity::EnrolmentKey;
+use crate::identity::{ATTESTATION_LEN_MAX, EnrolmentKey, attest};
 use crate::session::registry::Session;
 use crate::state::rows::{Identity, IdentityNames, Key, KeyNames};
 use crate::state::{LogId, State};
@@ -56,6 +60,7 @@ fn item(view: &State, identity: &Identity) -> wire::Item {
         active: key.active,
         confirmed: key.confirmed,
         attested: key.attested,
+        model: key.attestation.as_ref().map(|attested| attested.model.clone()),
     });
     let groups = view.groups_of(identity.id).filter_map(|group| view.groups.get(&group));
     wire::Item {
@@ -89,10 +94,27 @@ pub(crate) fn key_row(line: &str) -> Result<Key, Failure> {
         confirmed: true,
         added_by: None,
         attested: false,
+        attestation: None,
         certified: false,
         added_at: jiff::Timestamp::UNIX_EPOCH,
         names: KeyNames { comment: comment.chars().take(COMMENT_LEN_MAX / 4).collect() },
     })
+}
+
+/// Adds what a key's attestation proves to its row. One that proves nothing refuses the enrolment: whoever gives one wants a
+/// key that counts as hardware.
+fn attested(agent: &Agent, key: Key, attestation: Option<&str>, identity: &Slug) -> Result<Key, Failure> {
+    let Some(attestation) = attestation else { return Ok(key) };
+    let invalid = |message: String| Failure::new(ErrorKind::InvalidParams, format!("attestation: {message}."));
+    if attestation.len() > ATTESTATION_LEN_MAX * 4 / 3 + 4 {
+        return Err(invalid(format!("it is longer than {ATTESTATION_LEN_MAX} bytes")));
+    }
+    let file = BASE64.decode(attestation).map_err(|_| invalid("it is not base64".to_owned()))?;
+    let public = EnrolmentKey::parse(&key.public_key).map_err(|refusal| invalid(refusal.to_string()))?.public_key;
+    let challenge = attestation_challenge(agent.proof.fingerprint(), identity);
+    let attested = attest(&agent.vendors, &file, challenge.as_bytes(), &public, agent.now());
+    let attested = attested.map_err(|refusal| invalid(refusal.to_string()))?;
+    Ok(Key { attested: true, attestation: Some(attested), ..key })
 }
 
 pub(super) async fn enrol(
@@ -103,6 +125,7 @@ pub(super) async fn enrol(
     let caller = connection.caller(agent)?;
     check_some_text("name", &params.name, NAME_LEN_MAX)?;
     let key = key_row(&params.public_key)?;
+    let key = attested(agent, key, params.attestation.as_deref(), &params.identity)?;
     let fingerprint = key.fingerprint.clone();
     let mut roles: Vec<OrgRole> = params.roles;
     roles.sort_unstable();
@@ -128,6 +151,7 @@ pub(super) async fn key_add(
 ) -> Result<Answer<wire::KeyAdded>, Failure> {
     let caller = connection.caller(agent)?;
     let key = key_row(&params.public_key)?;
+    let key = attested(agent, key, params.attestation.as_deref(), &params.identity)?;
     let fingerprint = key.fingerprint.clone();
     let durable = agent.store.submit(move |tx| command::key_add(tx, &caller, &params.identity, &key)).await?;
     let (added, receipt) = durable.into_parts();

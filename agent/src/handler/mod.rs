@@ -36,7 +36,7 @@ pub(crate) use self::identity::key_row;
 use crate::access::Denial;
 use crate::audit::checkpointer::Checkpointer;
 use crate::commands::Caller;
-use crate::identity::{AgentProof, Authorities, Throttle};
+use crate::identity::{AgentProof, Alarm, Authorities, Throttle, Vendors};
 use crate::keystore::worker::Workers;
 use crate::keystore::{ErrorClass, KeystoreError};
 use crate::server::{Held, Peer, Reply, Service};
@@ -57,8 +57,12 @@ pub struct Agent {
     pub proof: AgentProof,
     /// Whose certificates log in.
     pub authorities: Authorities,
+    /// Whose security keys count as hardware by their attestation.
+    pub vendors: Vendors,
     /// Slows down failed logins.
     pub throttle: Mutex<Throttle>,
+    /// Whose logins were held back, newest first, and when it was said.
+    pub held_back: Mutex<Vec<(Timestamp, Alarm)>>,
     /// Who is connected.
     pub sessions: Registry,
     /// Replies that carry a code.

@@ -1,6 +1,6 @@
 //! `session.*`.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use jiff::Timestamp;
 use strongroom_proto::error::{ErrorKind, Failure};
@@ -100,6 +100,7 @@ pub(super) async fn prove(
         }
         Err(reason) => {
             throttle(agent).failed(connection.peer.uid, &pending.key, std::time::Instant::now());
+            agent.raise_alarms();
             let (asked, key) = (pending.identity.clone(), pending.key.clone());
             let recorded = agent.store.submit(move |tx| command::failed(tx, &from, &asked, &key, &reason)).await;
             if let Err(refused) = recorded {
@@ -148,13 +149,14 @@ pub(super) async fn prove(
             // is the one for unknown names.
             if matches!(refused, Refused::Denied(_)) {
                 throttle(agent).failed(connection.peer.uid, &pending.key, std::time::Instant::now());
+                agent.raise_alarms();
             }
             return Err(refused.into());
         }
     }
     std::mem::forget(registered);
     connection.last_call = Instant::now();
-    let proved = proved(&agent.store.view(), &session, &caller, agent.now());
+    let proved = proved(&agent.store.view(), &session, &caller, agent);
     connection.session = Some(session);
     Ok(proved?.into())
 }
@@ -243,7 +245,8 @@ fn judge(
     Ok(ByCertificate { vouched, key })
 }
 
-fn proved(view: &State, session: &Session, caller: &Caller, now: Timestamp) -> Result<Proved, Failure> {
+fn proved(view: &State, session: &Session, caller: &Caller, agent: &Agent) -> Result<Proved, Failure> {
+    let (now, held_back) = (agent.now(), agent.held_back.lock().unwrap_or_else(PoisonError::into_inner).clone());
     let identity = view.identities.get(&session.identity).ok_or_else(command::login_refused)?;
     Ok(Proved {
         session: session.id,
@@ -253,7 +256,7 @@ fn proved(view: &State, session: &Session, caller: &Caller, now: Timestamp) -> R
         assurance: session.assurance,
         idle_timeout_s: session.idle_timeout.as_secs(),
         expires_at: session.expires_at,
-        notices: notices(view, caller, now),
+        notices: notices(view, caller, now, &held_back),
     })
 }
 
@@ -267,7 +270,7 @@ pub(super) async fn whoami(
     let session = agent.sessions.find(caller.actor.session).ok_or_else(command::login_refused)?;
     let kind = view.identities.get(&caller.identity()).map(|identity| identity.kind);
     let result = WhoamiResult {
-        session: proved(&view, &session, &caller, agent.now())?,
+        session: proved(&view, &session, &caller, agent)?,
         identity_id: caller.identity(),
         kind: kind.ok_or_else(command::login_refused)?,
         key: caller.actor.key.clone(),
@@ -348,8 +351,31 @@ fn wait_allowed(agent: &Agent, connection: &Connection, key: &str) -> Result<(),
     })
 }
 
+/// Alarms that are remembered for notices.
+const HELD_BACK_MAX: usize = 100;
+
+impl Agent {
+    /// Says on record, and to admins who log in, whose logins are held back. Beside the call: a flood must not wait in line
+    /// with codes, and the throttle itself limits how much is said.
+    pub(crate) fn raise_alarms(&self) {
+        for alarm in throttle(self).alarms(std::time::Instant::now()) {
+            tracing::warn!(who = ?alarm.who, attempts = alarm.attempts, "ALERT: logins are held back");
+            let mut held_back = self.held_back.lock().unwrap_or_else(PoisonError::into_inner);
+            held_back.truncate(HELD_BACK_MAX - 1);
+            held_back.insert(0, (self.now(), alarm.clone()));
+            drop(held_back);
+            let submitted = self.store.submit(move |tx| command::throttled(tx, &alarm));
+            tokio::spawn(async move {
+                if let Err(refused) = submitted.await {
+                    tracing::warn!(?refused, "that logins are held back was not recorded");
+                }
+            });
+        }
+    }
+}
+
 fn throttle(agent: &Agent) -> std::sync::MutexGuard<'_, crate::identity::Throttle> {
-    agent.throttle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    agent.throttle.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn invalid(message: impl Into<String>) -> Failure {

@@ -243,15 +243,27 @@ impl Authorities {
     /// # Errors
     /// [`CertificateRefusal::Krl`] if there is to be a list and it cannot be read, or is older than one seen before.
     pub fn revokes(&self, presented: &UserCertificate) -> Result<bool, CertificateRefusal> {
-        let Some(path) = &self.krl else { return Ok(false) };
+        let Some(krl) = self.list()? else { return Ok(false) };
+        krl.revokes(&presented.certificate).map_err(CertificateRefusal::Krl)
+    }
+
+    /// Reads the list of revoked keys, if there is to be one.
+    ///
+    /// # Errors
+    /// As [`Authorities::revokes`].
+    pub fn check_list(&self) -> Result<(), CertificateRefusal> {
+        self.list().map(drop)
+    }
+
+    fn list(&self) -> Result<Option<Krl>, CertificateRefusal> {
+        let Some(path) = &self.krl else { return Ok(None) };
         let krl = Krl::read(path).map_err(CertificateRefusal::Krl)?;
         let mut seen = self.krl_version.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if krl.version() < *seen {
             return Err(CertificateRefusal::Krl(KrlError::Older { version: krl.version(), seen: *seen }));
         }
         *seen = krl.version();
-        drop(seen);
-        krl.revokes(&presented.certificate).map_err(CertificateRefusal::Krl)
+        Ok(Some(krl))
     }
 
     fn check_times(&self, certificate: &Certificate) -> Result<(Timestamp, Timestamp), CertificateRefusal> {

@@ -12,6 +12,7 @@ use strongroom_proto::words::{
 
 use super::ceremony::{Ceremony, CeremonyNames};
 use super::{LogId, Map, State};
+use crate::identity::Attested;
 use crate::keystore::{SealedSeed, SeedContext, VaultKey};
 
 /// What the store needs to know of a kind of row.
@@ -142,6 +143,9 @@ pub struct Key {
     pub added_by: Option<IdentityId>,
     /// Whether its hardware has been attested; FIDO flags of others prove nothing.
     pub attested: bool,
+    /// What its maker said of it when it was enrolled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<Attested>,
     /// True once it has logged in with a certificate: then it is bound to its identity, and logs in that way while the
     /// identity may.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

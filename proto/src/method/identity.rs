@@ -73,6 +73,9 @@ pub struct Key {
     pub confirmed: bool,
     /// Whether its hardware is known: attested at enrolment, or seen by two people.
     pub attested: bool,
+    /// What its maker's certificate calls it, if it was attested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
 }
 
 /// Enrols an identity with its first key. Admins only; never a key of their own.
@@ -90,6 +93,10 @@ pub struct Enrol {
     pub roles: Vec<OrgRole>,
     /// The SSH public key, as a line of a `.pub` file.
     pub public_key: String,
+    /// Of a FIDO key: the file that `ssh-keygen -O write-attestation` made with the challenge of
+    /// [`crate::login::attestation_challenge`], in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<String>,
     /// When it ends by itself; a contractor's has to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
@@ -121,6 +128,9 @@ pub struct KeyAdd {
     pub identity: Slug,
     /// The SSH public key, as a line of a `.pub` file.
     pub public_key: String,
+    /// As in [`Enrol`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<String>,
 }
 method!(KeyAdd => "identity.key_add" -> KeyAdded);
 

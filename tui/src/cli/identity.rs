@@ -3,10 +3,13 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::Subcommand;
 use jiff::Timestamp;
 use serde::Serialize;
 use strongroom_proto::ids::{IdentityId, PendingId, Slug};
+use strongroom_proto::login::attestation_challenge;
 use strongroom_proto::method::identity::{self, Enrol, KeyAdd, KeyRemove, Resume, Revoke, Roles, Suspend, Update};
 use strongroom_proto::policy::{Hours, ServiceLimits};
 use strongroom_proto::words::{IdentityKind, OrgRole};
@@ -35,6 +38,9 @@ pub(super) enum Identity {
         /// The SSH public key
         #[arg(long, value_name = "FILE.pub")]
         key: PathBuf,
+        /// Of a security key: the file that ssh-keygen -O write-attestation made (see identity challenge)
+        #[arg(long, value_name = "FILE")]
+        attestation: Option<PathBuf>,
         /// technician, contractor or service
         #[arg(long, default_value = "technician")]
         kind: IdentityKind,
@@ -43,6 +49,15 @@ pub(super) enum Identity {
         role: Vec<OrgRole>,
         #[command(flatten)]
         limits: Limits,
+    },
+    /// Print the challenge with which somebody's security key attests itself when it is made
+    ///
+    /// ssh-keygen -t ed25519-sk -O challenge=FILE -O write-attestation=FILE2, with exactly this text in FILE; then enrol the key
+    /// with --attestation FILE2.
+    Challenge {
+        /// Whose key it is to be
+        #[arg(value_name = "SLUG")]
+        slug: Slug,
     },
     /// List identities
     #[command(name = "list", visible_alias = "ls")]
@@ -153,6 +168,9 @@ pub(super) enum Key {
         /// The SSH public key
         #[arg(value_name = "FILE.pub")]
         file: PathBuf,
+        /// Of a security key: the file that ssh-keygen -O write-attestation made (see identity challenge)
+        #[arg(long, value_name = "FILE")]
+        attestation: Option<PathBuf>,
     },
     /// Remove a key; sessions opened with it end (admins, and everybody their own)
     #[command(name = "rm")]
@@ -195,6 +213,12 @@ struct Touched<'a> {
 }
 
 #[derive(Serialize)]
+struct Challenge<'a> {
+    identity: &'a Slug,
+    challenge: &'a str,
+}
+
+#[derive(Serialize)]
 struct CertificatesChanged<'a> {
     identity: &'a Slug,
     in_force: bool,
@@ -229,14 +253,16 @@ struct Revoked<'a> {
 
 pub(super) async fn identity(context: &Context, command: Identity) -> Result<(), CliError> {
     match command {
-        Identity::Enrol { slug, name, key, kind, role, limits } => {
+        Identity::Enrol { slug, name, key, attestation, kind, role, limits } => {
             let public_key = read_public_key(&key)?;
+            let attestation = read_attestation(attestation.as_deref())?;
             let call = Enrol {
                 identity: slug.clone(),
                 name,
                 kind,
                 roles: role,
                 public_key,
+                attestation,
                 until: limits.until,
                 service: limits.service(),
             };
@@ -254,9 +280,17 @@ pub(super) async fn identity(context: &Context, command: Identity) -> Result<(),
             let list = context.log_in().await?.call(&identity::List {}).await?;
             context.out.answer("strongroom.identities/1", &list, &text(&list.items, context.out.terminal))
         }
-        Identity::Key(Key::Add { slug, file }) => {
+        Identity::Challenge { slug } => {
+            let client = context.log_in().await?;
+            let text = client.agent_fingerprint().map(|agent| attestation_challenge(agent, &slug)).unwrap_or_default();
+            let body = Challenge { identity: &slug, challenge: &text };
+            context.out.answer("strongroom.attestation_challenge/1", &body, &text)
+        }
+        Identity::Key(Key::Add { slug, file, attestation }) => {
             let public_key = read_public_key(&file)?;
-            let added = context.log_in().await?.call(&KeyAdd { identity: slug.clone(), public_key }).await?;
+            let attestation = read_attestation(attestation.as_deref())?;
+            let call = KeyAdd { identity: slug.clone(), public_key, attestation };
+            let added = context.log_in().await?.call(&call).await?;
             let fingerprint = &added.fingerprint;
             let (in_force, pending) = (added.in_force, added.pending);
             let body = KeyAdded { identity: &slug, fingerprint, in_force, pending };
@@ -353,6 +387,16 @@ fn read_public_key(path: &Path) -> Result<String, CliError> {
         (Some(line), None) => Ok(line.to_owned()),
         _ => Err(CliError::usage(format!("{} does not hold exactly one public key.", path.display()))),
     }
+}
+
+/// Reads an attestation file, in base64 as the protocol wants it.
+fn read_attestation(path: Option<&Path>) -> Result<Option<String>, CliError> {
+    let Some(path) = path else { return Ok(None) };
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(KEY_FILE_LEN_MAX).read_to_end(&mut bytes))
+        .map_err(|error| CliError::caused(&format!("cannot read {}", path.display()), &error))?;
+    Ok(Some(BASE64.encode(bytes)))
 }
 
 fn text(items: &[identity::Item], terminal: bool) -> String {

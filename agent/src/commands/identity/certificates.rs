@@ -62,7 +62,7 @@ pub fn certificates(
     if identity.certificates && *held == wanted {
         return Err(conflict(format!("Certificates for these principals log {slug} in already.")));
     }
-    draft = draft.detail("allowed", 1).detail("count", wanted.len()).text("principals", &wanted.join(" "));
+    draft = draft.detail("allowed", 1).detail("count", wanted.len()).text("principals", wanted.join(" "));
     let narrower = identity.certificates && wanted.iter().all(|principal| held.contains(principal));
     let standing = if narrower { Standing::Confirmed } else { Standing::alone(&tx.state, caller) };
     let whom = (Some(id), Some(wanted.clone()));

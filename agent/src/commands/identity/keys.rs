@@ -7,7 +7,7 @@ use strongroom_proto::words::{IdentityStatus, OrgRole};
 
 use super::super::pending::{Standing, note};
 use super::super::{Caller, about_identity};
-use super::{check_key_unused, conflict, find};
+use super::{check_key_unused, conflict, find, note_attestation};
 use crate::access::Operation;
 use crate::state::LogId;
 use crate::state::pending::PendingChange;
@@ -34,6 +34,7 @@ pub fn key_add(tx: &mut Tx<'_>, caller: &Caller, slug: &Slug, key: &Key) -> Resu
     let own = identity.id == caller.identity();
     let mut draft = about_identity(caller.draft(&tx.state, EVENT), &identity);
     draft.target.key = Some(key.fingerprint.clone());
+    draft = note_attestation(draft, key);
     let _terms = caller
         .may(&tx.state, Operation::KeyAdd { own }, now)
         .map_err(|denial| caller.refused(&tx.state, denial, None, draft.clone()))?;

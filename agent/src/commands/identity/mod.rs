@@ -158,12 +158,25 @@ pub(super) fn place_identity(
     if let Some(service) = new.service.as_ref().and_then(|service| serde_json::to_string(service).ok()) {
         draft = draft.detail("service", service);
     }
+    draft = note_attestation(draft, &new.key);
     draft.target.key = Some(new.key.fingerprint.clone());
     tx.put(identity)?;
     // The first key waits for nobody: it opens nothing before somebody else has stood behind its owner.
     tx.put(Key { identity: new.id, added_at: now, added_by: by.caller, confirmed: true, ..new.key.clone() })?;
     let receipt = tx.append(LogId::Org, draft)?;
     Ok((new.id, receipt))
+}
+
+/// Says on record what proves a key's hardware.
+fn note_attestation(draft: Draft, key: &Key) -> Draft {
+    match &key.attestation {
+        Some(attested) => draft
+            .detail("attestation", attested.digest.clone())
+            .detail("aaguid", attested.aaguid.clone())
+            .detail("model", attested.model.clone())
+            .detail("root", attested.root.clone()),
+        None => draft,
+    }
 }
 
 fn check_new(tx: &Tx<'_>, new: &NewIdentity) -> Result<(), Refusal> {
