@@ -116,13 +116,13 @@ fn login(config: &Config) -> Vec<Check> {
     };
     match config.login.certificates.authorities() {
         Ok(authorities) if !authorities.any() => {}
-        Ok(authorities) => checks.push(match authorities.check_list() {
-            Ok(()) if config.login.certificates.krl.is_none() => Check::warning(
+        Ok(authorities) => checks.push(match authorities.list() {
+            Ok(None) => Check::warning(
                 CERTIFICATES,
                 "there is no list of revoked keys",
                 "set [login.certificates] krl: without it a stolen certificate is good to its end",
             ),
-            Ok(()) => Check::ok(CERTIFICATES, "authorities and the list of revoked keys can be read"),
+            Ok(Some(_)) => Check::ok(CERTIFICATES, "authorities and the list of revoked keys can be read"),
             Err(error) => Check::failed(
                 CERTIFICATES,
                 told(&error),

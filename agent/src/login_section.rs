@@ -108,3 +108,31 @@ fn read(path: &Path) -> Result<String, AuthorityError> {
         .map_err(|source| AuthorityError::File { path: path.to_owned(), source })?;
     if text.len() as u64 > FILE_LEN_MAX { Err(AuthorityError::TooLong(path.to_owned())) } else { Ok(text) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOUZkJyXVV7bDTg1cKEyW7ZfBnozjvs2JB1W95s1VwAL msp-ca";
+
+    #[test]
+    fn authorities_come_from_the_configuration_and_from_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pub");
+        std::fs::write(&path, format!("# the MSP's own\n\n{KEY}\n")).unwrap();
+        let none = Certificates::default();
+        assert!(!none.authorities().unwrap().any());
+        let by_file = Certificates { authorities_file: Some(path.clone()), ..none.clone() };
+        assert!(by_file.authorities().unwrap().any());
+        let by_both = Certificates { authorities: vec![KEY.to_owned(), "ssh-dss AAAA x".to_owned()], ..by_file };
+        assert!(matches!(by_both.authorities(), Err(AuthorityError::Key { place: 2, source: KeyRefusal::Dsa })));
+        std::fs::write(&path, "hello").unwrap();
+        let broken =
+            Certificates { authorities: vec![KEY.to_owned()], authorities_file: Some(path.clone()), ..none.clone() };
+        assert!(matches!(broken.authorities(), Err(AuthorityError::Key { place: 2, .. })));
+        std::fs::write(&path, " ".repeat(70_000)).unwrap();
+        assert!(matches!(broken.authorities(), Err(AuthorityError::TooLong(_))));
+        let missing = Certificates { authorities_file: Some(folder.path().join("x")), ..none };
+        assert!(matches!(missing.authorities(), Err(AuthorityError::File { .. })));
+    }
+}

@@ -2,21 +2,18 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-
 use strongroom_proto::error::{ErrorKind, Failure};
-use strongroom_proto::ids::{IdentityId, Slug};
-use strongroom_proto::login::attestation_challenge;
+use strongroom_proto::ids::IdentityId;
 use strongroom_proto::method::Changed;
 use strongroom_proto::method::identity as wire;
 use strongroom_proto::words::{IdentityKind, OrgRole};
 
+use super::login_ways::attested;
 use super::{Agent, Answer, Connection};
 use crate::access::Operation;
 use crate::commands::identity::{self as command, NewIdentity};
 use crate::commands::{Caller, NAME_LEN_MAX, REASON_LEN_MAX, check_some_text, session};
-use crate::identity::{ATTESTATION_LEN_MAX, EnrolmentKey, attest};
+use crate::identity::EnrolmentKey;
 use crate::session::registry::Session;
 use crate::state::rows::{Identity, IdentityNames, Key, KeyNames};
 use crate::state::{LogId, State};
@@ -99,22 +96,6 @@ pub(crate) fn key_row(line: &str) -> Result<Key, Failure> {
         added_at: jiff::Timestamp::UNIX_EPOCH,
         names: KeyNames { comment: comment.chars().take(COMMENT_LEN_MAX / 4).collect() },
     })
-}
-
-/// Adds what a key's attestation proves to its row. One that proves nothing refuses the enrolment: whoever gives one wants a
-/// key that counts as hardware.
-fn attested(agent: &Agent, key: Key, attestation: Option<&str>, identity: &Slug) -> Result<Key, Failure> {
-    let Some(attestation) = attestation else { return Ok(key) };
-    let invalid = |message: String| Failure::new(ErrorKind::InvalidParams, format!("attestation: {message}."));
-    if attestation.len() > ATTESTATION_LEN_MAX * 4 / 3 + 4 {
-        return Err(invalid(format!("it is longer than {ATTESTATION_LEN_MAX} bytes")));
-    }
-    let file = BASE64.decode(attestation).map_err(|_| invalid("it is not base64".to_owned()))?;
-    let public = EnrolmentKey::parse(&key.public_key).map_err(|refusal| invalid(refusal.to_string()))?.public_key;
-    let challenge = attestation_challenge(agent.proof.fingerprint(), identity);
-    let attested = attest(&agent.vendors, &file, challenge.as_bytes(), &public, agent.now());
-    let attested = attested.map_err(|refusal| invalid(refusal.to_string()))?;
-    Ok(Key { attested: true, attestation: Some(attested), ..key })
 }
 
 pub(super) async fn enrol(
@@ -265,51 +246,8 @@ pub(super) async fn update(
     Ok(Changed { receipt: durable.into_parts().1 }.into())
 }
 
-pub(super) async fn certificates(
-    agent: &Agent,
-    connection: &mut Connection,
-    params: wire::Certificates,
-) -> Result<Answer<wire::CertificatesChanged>, Failure> {
-    let caller = connection.caller(agent)?;
-    let durable = agent
-        .store
-        .submit(move |tx| {
-            command::certificates::certificates(tx, &caller, &params.identity, params.principals.as_deref())
-        })
-        .await?;
-    let (changed, receipt) = durable.into_parts();
-    agent.anchor(vec![LogId::Org]).await;
-    // Whom a certificate may no longer log in, no certificate keeps in.
-    let view = agent.store.view();
-    let stays = |principals: &[String]| {
-        view.identities.get(&changed.identity).is_some_and(|identity| identity.is_named_by(principals))
-    };
-    let is_out = |session: &Session| {
-        let by = session.certificate.as_ref();
-        session.identity == changed.identity && by.is_some_and(|by| !stays(&by.vouched.principals))
-    };
-    let sessions = end_all(agent, agent.sessions.end_where(is_out), "certificates withdrawn").await;
-    Ok(wire::CertificatesChanged { in_force: changed.in_force, pending: changed.pending, sessions, receipt }.into())
-}
-
-impl Agent {
-    /// Ends the sessions whose certificates have been revoked since. A list that cannot be read ends none: it keeps new
-    /// ones from beginning, and a file that is just being replaced must not log everybody out.
-    pub(crate) async fn end_revoked(&self) {
-        let certified: Vec<_> =
-            self.sessions.all().into_iter().filter(|session| session.certificate.is_some()).collect();
-        let revoked = |session: &Session| {
-            let by = session.certificate.as_ref();
-            by.is_some_and(|by| matches!(self.authorities.revokes(&by.certificate), Ok(true)))
-        };
-        let ids: Vec<_> = certified.iter().filter(|session| revoked(session)).map(|session| session.id).collect();
-        let ended: Vec<Session> = ids.into_iter().filter_map(|id| self.sessions.end(id)).collect();
-        end_all(self, ended, "certificate revoked").await;
-    }
-}
-
 /// Records the ends of sessions that were ended; how many.
-async fn end_all(agent: &Agent, sessions: Vec<Session>, cause: &'static str) -> u64 {
+pub(super) async fn end_all(agent: &Agent, sessions: Vec<Session>, cause: &'static str) -> u64 {
     let count = sessions.len() as u64;
     for session in sessions {
         let over = Caller { actor: session.actor(), from: session.from };

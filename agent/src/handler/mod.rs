@@ -3,12 +3,15 @@
 mod account;
 mod agent;
 mod audit;
+mod brake;
 mod ceremony;
 mod code;
 mod connection;
 mod grant;
 mod group;
 mod identity;
+mod login;
+mod login_ways;
 mod notices;
 mod pending;
 mod policy;
@@ -210,8 +213,8 @@ impl Service for Agent {
     async fn call(&self, connection: &mut Connection, request: Request) -> Reply {
         let agent = self;
         dispatch!(agent, connection, request, {
-            method::session::Open => session::open,
-            method::session::Prove => session::prove,
+            method::session::Open => login::open,
+            method::session::Prove => login::prove,
             method::session::Challenge => step_up::challenge,
             method::session::Whoami => session::whoami,
             method::session::List => session::list,
@@ -238,7 +241,7 @@ impl Service for Agent {
             method::identity::Revoke => identity::revoke,
             method::identity::Update => identity::update,
             method::identity::Roles => identity::roles,
-            method::identity::Certificates => identity::certificates,
+            method::identity::Certificates => login_ways::certificates,
             method::identity::Suspend => identity::suspend,
             method::identity::Resume => identity::resume,
             method::group::List => group::list,

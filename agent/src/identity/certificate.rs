@@ -139,6 +139,11 @@ impl UserCertificate {
         &self.key
     }
 
+    /// What the library read.
+    pub(super) const fn parsed(&self) -> &Certificate {
+        &self.certificate
+    }
+
     /// True if this is exactly that certificate.
     pub(super) fn is(&self, key: &KeyData) -> bool {
         key.certificate().is_some_and(|other| *other == self.certificate)
@@ -244,18 +249,14 @@ impl Authorities {
     /// [`CertificateRefusal::Krl`] if there is to be a list and it cannot be read, or is older than one seen before.
     pub fn revokes(&self, presented: &UserCertificate) -> Result<bool, CertificateRefusal> {
         let Some(krl) = self.list()? else { return Ok(false) };
-        krl.revokes(&presented.certificate).map_err(CertificateRefusal::Krl)
+        krl.names(presented).map_err(CertificateRefusal::Krl)
     }
 
-    /// Reads the list of revoked keys, if there is to be one.
+    /// Reads the list of revoked keys; nothing if there is to be none.
     ///
     /// # Errors
     /// As [`Authorities::revokes`].
-    pub fn check_list(&self) -> Result<(), CertificateRefusal> {
-        self.list().map(drop)
-    }
-
-    fn list(&self) -> Result<Option<Krl>, CertificateRefusal> {
+    pub fn list(&self) -> Result<Option<Krl>, CertificateRefusal> {
         let Some(path) = &self.krl else { return Ok(None) };
         let krl = Krl::read(path).map_err(CertificateRefusal::Krl)?;
         let mut seen = self.krl_version.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

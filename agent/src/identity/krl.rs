@@ -9,6 +9,8 @@ use ssh_key::PublicKey;
 use ssh_key::certificate::Certificate;
 use ssh_key::public::KeyData;
 
+use super::certificate::UserCertificate;
+
 const MAGIC: &[u8] = b"SSHKRL\n\0";
 const FORMAT_VERSION: u32 = 1;
 /// Largest list that is read, in bytes: some hundred thousand keys.
@@ -135,13 +137,14 @@ impl Krl {
     ///
     /// # Errors
     /// [`KrlError::Key`] if a key cannot be written down.
-    pub fn revokes(&self, certificate: &Certificate) -> Result<bool, KrlError> {
+    pub fn names(&self, certificate: &UserCertificate) -> Result<bool, KrlError> {
+        let certificate = certificate.parsed();
         let (key, authority) = (blob(certificate.public_key())?, blob(certificate.signature_key())?);
-        let by_key = self.names(&key) || self.names(&authority);
+        let by_key = self.names_key(&key) || self.names_key(&authority);
         Ok(by_key || self.sections.iter().any(|section| section.names_certificate(certificate, &authority)))
     }
 
-    fn names(&self, blob: &[u8]) -> bool {
+    fn names_key(&self, blob: &[u8]) -> bool {
         self.sections.iter().any(|section| match section {
             Section::Keys(keys) => keys.iter().any(|key| key == blob),
             Section::Sha1(hashes) => hashes.iter().any(|hash| hash[..] == Sha1::digest(blob)[..]),

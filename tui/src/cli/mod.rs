@@ -18,6 +18,7 @@ mod group;
 mod hours;
 mod identity;
 mod import;
+mod key_file;
 mod list;
 mod output;
 mod pending;
