@@ -9,6 +9,7 @@ use strongroom_proto::words::Scheme;
 
 use crate::audit::checkpointer::Cadence;
 use crate::keystore::pkcs11::TokenConfig;
+pub use crate::login_section::Login;
 use crate::pin::PinSource;
 use crate::server::Limits;
 pub use crate::token_section::Token;
@@ -51,6 +52,9 @@ pub struct Config {
     /// What connections may take.
     #[serde(default)]
     pub limits: ConnectionLimits,
+    /// Ways to log in beside enrolled keys.
+    #[serde(default)]
+    pub login: Login,
     /// Backups by the running agent.
     #[serde(default)]
     pub backup: Backup,
@@ -237,6 +241,7 @@ impl Config {
             ("connections", self.limits.connections as u64, 1),
             ("connections_per_uid", self.limits.connections_per_uid as u64, 1),
             ("login_deadline_s", self.limits.login_deadline_s, 1),
+            ("max_lifetime_h", self.login.certificates.max_lifetime_h, 1),
             ("every_h", self.backup.every_h, 1),
             ("keep", self.backup.keep as u64, 1),
             ("drill_within_days", self.backup.drill_within_days, 1),
@@ -345,6 +350,11 @@ mod tests {
             "keep",
             "command",
             "drill_within_days",
+            "authorities",
+            "authorities_file",
+            "krl",
+            "roots",
+            "max_lifetime_h",
         ] {
             let shown = text.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} =")));
             assert!(shown, "{key} is not in the example");

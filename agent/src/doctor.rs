@@ -67,6 +67,7 @@ pub async fn examine(config: &Config) -> Vec<Check> {
     checks.push(memory_limits());
     checks.push(locked_memory());
     checks.extend(backups(config));
+    checks.extend(login(config));
     let file = StoreFile::open(&config.store_path());
     if matches!(file, Err(StoreError::InUse)) {
         checks.push(Check::ok("store", "an agent is running with it: ask it with `strongroom status`"));
@@ -102,6 +103,40 @@ fn backups(config: &Config) -> Option<Check> {
     } else {
         Check::warning(NAME, overdue.join("; "), "strongroom-agent backup, strongroom-agent drill")
     })
+}
+
+/// Whether what `[login]` names can be used; nothing if it names nothing.
+fn login(config: &Config) -> Vec<Check> {
+    const CERTIFICATES: &str = "login by certificate";
+    const ATTESTATION: &str = "makers of security keys";
+    let mut checks = Vec::new();
+    let told = |error: &dyn std::error::Error| {
+        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        format!("{error}{cause}")
+    };
+    match config.login.certificates.authorities() {
+        Ok(authorities) if !authorities.any() => {}
+        Ok(authorities) => checks.push(match authorities.list() {
+            Ok(None) => Check::warning(
+                CERTIFICATES,
+                "there is no list of revoked keys",
+                "set [login.certificates] krl: without it a stolen certificate is good to its end",
+            ),
+            Ok(Some(_)) => Check::ok(CERTIFICATES, "authorities and the list of revoked keys can be read"),
+            Err(error) => Check::failed(
+                CERTIFICATES,
+                told(&error),
+                "make the list anew with ssh-keygen -k: until then no certificate logs anybody in",
+            ),
+        }),
+        Err(error) => checks.push(Check::failed(CERTIFICATES, told(&error), "correct [login.certificates]")),
+    }
+    match config.login.attestation.vendors() {
+        Ok(vendors) if !vendors.any() => {}
+        Ok(_) => checks.push(Check::ok(ATTESTATION, "their certificates can be read")),
+        Err(error) => checks.push(Check::failed(ATTESTATION, told(&error), "correct [login.attestation] roots")),
+    }
+    checks
 }
 
 fn data_dir(path: &Path) -> Check {

@@ -115,7 +115,11 @@ pub async fn init(config: &Config, founding: &Founding) -> anyhow::Result<Founde
     };
     let admin = NewIdentity {
         id: IdentityId::random(),
-        names: IdentityNames { slug: founding.admin.clone(), name: founding.admin_name.clone() },
+        names: IdentityNames {
+            slug: founding.admin.clone(),
+            name: founding.admin_name.clone(),
+            principals: Vec::new(),
+        },
         kind: IdentityKind::Technician,
         roles: vec![OrgRole::Admin],
         until: None,

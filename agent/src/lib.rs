@@ -12,6 +12,7 @@ pub mod handler;
 pub mod identity;
 pub mod init;
 pub mod keystore;
+mod login_section;
 pub mod os;
 pub mod otp;
 pub mod pin;

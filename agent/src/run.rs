@@ -116,6 +116,8 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
     if config.lacks_token_storage() {
         tracing::warn!("[token] storage is not set: a crash at the wrong moment can cost SoftHSM its token");
     }
+    let authorities = config.login.certificates.authorities().context("[login.certificates]")?;
+    let vendors = config.login.attestation.vendors().context("[login.attestation]")?;
     let bound = BoundListener::bind(&config.socket).await?;
     let Opened { workers, store, anchors, events, restored } = open(config, pin, instance, Arc::clone(&clock)).await?;
     let key = AgentKey::from_point(workers.identity_key()).context("the agent identity key is malformed")?;
@@ -134,7 +136,10 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
         workers: workers.clone(),
         checkpointer: Arc::clone(&checkpointer),
         proof,
+        authorities,
+        vendors,
         throttle: Mutex::new(Throttle::default()),
+        held_back: Mutex::new(Vec::new()),
         sessions: Registry::default(),
         flights: Flights::default(),
         instance,

@@ -1,6 +1,5 @@
 //! What the running agent does when a time has come and nobody calls: what nobody confirmed lapses and what nobody decided
-//! expires, and rights that nobody
-//! confirmed end, on record.
+//! expires, and rights that nobody confirmed end, on record; whose certificate was revoked is logged out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +25,8 @@ pub(crate) async fn run(agent: Arc<Agent>, stop: CancellationToken) {
         lapse(&agent).await;
         expire(&agent).await;
         settle(&agent).await;
+        agent.end_revoked().await;
+        agent.raise_alarms();
     }
 }
 

@@ -73,6 +73,13 @@ pub fn step_up_text(
     )
 }
 
+/// What a security key is made to attest: `ssh-keygen -O challenge=FILE` is given a file with exactly this text. Derived, not
+/// drawn: it says for which agent and for whom, and the key that it comes with can be enrolled once only.
+#[must_use]
+pub fn attestation_challenge(agent: &str, identity: &Slug) -> String {
+    format!("strongroom-attestation-v1\nagent {agent}\nidentity {identity}\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -327,6 +327,7 @@ fn every_method_has_an_example_that_its_types_read() {
                         identity::Revoke,
                         identity::Update,
                         identity::Roles,
+                        identity::Certificates,
                         identity::Suspend,
                         identity::Resume,
                         identity::Report,

@@ -2,6 +2,7 @@
 //! private folder that goes away with the test. Nothing is simulated.
 
 pub mod agent;
+pub mod attestation;
 pub mod bench;
 pub mod big_digits;
 pub mod ceremony;
@@ -11,6 +12,7 @@ pub mod disk;
 pub mod fault_report;
 pub mod faulty_module;
 pub mod fresh_token;
+pub mod logins;
 pub mod organisation;
 pub mod pending;
 pub mod people;

@@ -153,6 +153,22 @@ impl Organisation {
         self.agent = Some(self.launch.start());
     }
 
+    /// Adds sections to the configuration and starts the agent anew.
+    ///
+    /// # Panics
+    /// If the configuration cannot be written, or the agent does not start with it.
+    pub fn configure(&mut self, sections: &str) {
+        let text = std::fs::read_to_string(&self.launch.config).expect("it was written");
+        tools::write_private(&self.launch.config, &format!("{text}\n{sections}"));
+        self.restart();
+    }
+
+    /// Stops the agent and starts it: what it keeps in memory only, such as the brake on failed logins, is gone.
+    pub fn restart(&mut self) {
+        self.running().stop();
+        self.start();
+    }
+
     /// The running agent.
     ///
     /// # Panics
@@ -210,6 +226,7 @@ impl Organisation {
             kind: IdentityKind::Technician,
             roles: roles.to_vec(),
             public_key: person.public_key(),
+            attestation: None,
             until: None,
             service: None,
         };

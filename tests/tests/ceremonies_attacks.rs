@@ -187,7 +187,7 @@ async fn a_ceremony_dies_with_the_right_of_either_of_its_people() {
     // The key that confirmed is removed: it may be in other hands.
     let third = people.agree(vault()).await;
     let spare = Person::new("manager-spare", people.organisation.root(), &people.organisation.launch.socket);
-    let add = KeyAdd { identity: slug("manager"), public_key: spare.public_key() };
+    let add = KeyAdd { identity: slug("manager"), public_key: spare.public_key(), attestation: None };
     let pending = people.admin.call(&add).await.unwrap().pending.expect("a second admin has been active");
     pending::confirm(&witness, pending).await.unwrap();
     let key = ssh_key::PublicKey::from_openssh(&people.manager.public_key()).unwrap();

@@ -82,6 +82,7 @@ impl House {
             kind: IdentityKind::Technician,
             roles: roles.to_vec(),
             public_key: puppet.public_key(),
+            attestation: None,
             until: None,
             service: None,
         };
@@ -104,7 +105,7 @@ async fn an_admin_alone_gets_no_code_by_any_detour() {
 
     // A key of their own on a real colleague.
     let second_key = house.person("second-key");
-    let add = KeyAdd { identity: slug("tech"), public_key: second_key.public_key() };
+    let add = KeyAdd { identity: slug("tech"), public_key: second_key.public_key(), attestation: None };
     let added = house.attacker.call(&add).await.unwrap();
     assert!(!added.in_force);
     let key = added.pending.unwrap();
@@ -170,7 +171,7 @@ async fn an_admin_alone_gets_no_code_by_any_detour() {
     assert_eq!(signed_kind(confirmed), Some(ErrorKind::NotFound));
 
     // The colleague's key under another name; the colleague's name once more.
-    let stolen = KeyAdd { identity: slug("puppet"), public_key: house.tech.public_key() };
+    let stolen = KeyAdd { identity: slug("puppet"), public_key: house.tech.public_key(), attestation: None };
     assert_eq!(house.attempt(&stolen).await, Some(ErrorKind::Conflict));
 
     // Without the others there is nobody to ask, and still nobody who could do it alone.
@@ -214,11 +215,11 @@ async fn what_a_second_person_confirms_takes_effect_and_is_proved_by_their_signa
 
     // What is rejected never takes effect, and its key may be proposed anew for the same person only.
     let spare = house.person("spare");
-    let add = KeyAdd { identity: slug("tech"), public_key: spare.public_key() };
+    let add = KeyAdd { identity: slug("tech"), public_key: spare.public_key(), attestation: None };
     let rejected = house.attacker.call(&add).await.unwrap().pending.unwrap();
     manager.call(&Reject { pending: rejected, reason: "nobody asked".to_owned() }).await.unwrap();
     assert_eq!(signed_kind(confirm(&house.manager, rejected).await), Some(ErrorKind::Conflict));
-    let elsewhere = KeyAdd { identity: slug("newcomer"), public_key: spare.public_key() };
+    let elsewhere = KeyAdd { identity: slug("newcomer"), public_key: spare.public_key(), attestation: None };
     assert_eq!(house.attempt(&elsewhere).await, Some(ErrorKind::Conflict));
     let again = house.attacker.call(&add).await.unwrap().pending.unwrap();
     confirm(&house.manager, again).await.unwrap();
@@ -259,6 +260,6 @@ async fn while_there_is_one_admin_changes_take_effect_and_wait_for_a_later_look(
     assert!(all.iter().any(|item| item.status == PendingStatus::Confirmed && item.decided_by == Some(slug("second"))));
     // And from then on there are two.
     let spare = Person::new("spare", organisation.root(), &organisation.launch.socket);
-    let add = KeyAdd { identity: slug("tech"), public_key: spare.public_key() };
+    let add = KeyAdd { identity: slug("tech"), public_key: spare.public_key(), attestation: None };
     assert!(!founder.call(&add).await.unwrap().in_force);
 }

@@ -254,7 +254,11 @@ async fn revoking_somebody_ends_what_they_asked_for_and_what_waits_for_them() {
     drop(second.connect().await);
     let request = jana.connect().await.call(&ask("m365", 60)).await.unwrap().request;
     let spare = Person::new("spare", house.organisation.root(), &house.organisation.launch.socket);
-    let add = strongroom_proto::method::identity::KeyAdd { identity: slug("jana"), public_key: spare.public_key() };
+    let add = strongroom_proto::method::identity::KeyAdd {
+        identity: slug("jana"),
+        public_key: spare.public_key(),
+        attestation: None,
+    };
     let key = house.admin.call(&add).await.unwrap().pending.unwrap();
     let revoke = strongroom_proto::method::identity::Revoke { identity: slug("jana"), reason: "left".to_owned() };
     let revoked = house.admin.call(&revoke).await.unwrap();

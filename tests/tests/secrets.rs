@@ -109,6 +109,7 @@ async fn nothing_that_was_written_holds_a_seed_a_pin_or_a_code() {
         kind: IdentityKind::Technician,
         roles: vec![OrgRole::Auditor],
         public_key: person.public_key(),
+        attestation: None,
         until: None,
         service: None,
     };

@@ -72,7 +72,7 @@ pub fn org_facts(state: &State, identity: IdentityId, key: &str, assurance: Assu
         status: found.map_or(IdentityStatus::Revoked, |identity| identity.status),
         over: found.is_some_and(|identity| identity.until.is_some_and(|until| until <= now)),
         kind: found.map_or(IdentityKind::Technician, |identity| identity.kind),
-        key_active: state.keys.get(key).is_some_and(|key| key.logs_in() && key.identity == identity),
+        key_active: state.key_acts(key, identity),
         roles: found.map(|identity| identity.roles.clone()).unwrap_or_default(),
         assurance,
         grants: Vec::new(),

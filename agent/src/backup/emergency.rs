@@ -42,7 +42,7 @@ pub async fn emergency_admin(
         bail!("{recipient} is not among this organisation's recovery recipients");
     }
     let fingerprint = key.fingerprint.clone();
-    let names = IdentityNames { name: slug.to_string(), slug: slug.clone() };
+    let names = IdentityNames { name: slug.to_string(), slug: slug.clone(), principals: Vec::new() };
     let made = store.submit(move |tx| recovery::emergency_admin(tx, &names, &key, &recipient)).await;
     store.close().await;
     match made {

@@ -8,11 +8,12 @@ use strongroom_proto::ids::{IdentityId, PendingId};
 use strongroom_proto::method::Receipt;
 use strongroom_proto::words::{Assurance, OrgRole, PendingStatus, VaultRole};
 
+use super::identity::certificates;
 use super::step_up::Signed;
 use super::{Caller, about_identity, policy};
 use crate::access::{Denial, Operation, decide, facts, org_facts};
 use crate::state::group::Member;
-use crate::state::pending::{Pending, PendingChange};
+use crate::state::pending::{Pending, PendingChange, Principals};
 use crate::state::rows::{Grant, Identity, Key};
 use crate::state::{LogId, State};
 use crate::store::tx::{Draft, Refusal, Tx};
@@ -49,6 +50,21 @@ pub fn note(
     identity: Option<IdentityId>,
     draft: Draft,
 ) -> Result<(Option<PendingId>, Draft), Refusal> {
+    note_with(tx, caller, standing, change, (identity, None), draft)
+}
+
+/// As [`note`], with the names that the change is about and whom it serves.
+///
+/// # Errors
+/// Only if it cannot be written down.
+pub fn note_with(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    standing: Standing,
+    change: PendingChange,
+    (identity, names): (Option<IdentityId>, Principals),
+    draft: Draft,
+) -> Result<(Option<PendingId>, Draft), Refusal> {
     if standing == Standing::Confirmed {
         return Ok((None, draft));
     }
@@ -66,6 +82,7 @@ pub fn note(
         state: PendingStatus::Waiting,
         decided_by: None,
         decided_at: None,
+        names,
     };
     pending.digest = pending
         .content()
@@ -120,7 +137,7 @@ pub fn may_decide(state: &State, caller: &Caller, pending: &Pending, now: Timest
 pub fn may_confirm(state: &State, pending: &Pending, now: Timestamp) -> Vec<IdentityId> {
     let able = |identity: &Identity| {
         let operation = deciding(state, identity.id, pending, now);
-        state.keys_of(identity.id).filter(|key| key.logs_in()).any(|key| {
+        state.acting_keys_of(identity.id).any(|key| {
             let weak = Assurance::SoftwareKey;
             let facts = match pending.change.vault() {
                 Some(vault) => facts(state, identity.id, &key.fingerprint, weak, vault, now),
@@ -129,8 +146,11 @@ pub fn may_confirm(state: &State, pending: &Pending, now: Timestamp) -> Vec<Iden
             decide(&facts, operation, now).is_ok()
         })
     };
+    let held = pending.identity.into_iter().flat_map(|identity| state.grants_for(identity)).map(|grant| grant.vault);
+    let concerned = state.concerned(held.chain(pending.change.vault()));
+    let concerned = concerned.iter().filter_map(|identity| state.identities.get(identity));
     let mut found: Vec<&Identity> =
-        state.identities.values().filter(|identity| identity.is_active(now) && able(identity)).collect();
+        concerned.filter(|identity| identity.is_active(now) && able(identity)).collect();
     found.sort_by(|one, other| one.names.slug.cmp(&other.names.slug));
     found.into_iter().map(|found| found.id).collect()
 }
@@ -296,8 +316,9 @@ fn apply(tx: &mut Tx<'_>, caller: &Caller, pending: &Pending, in_person: bool) -
             Ok(())
         }
         PendingChange::Certificates => {
-            // Built with login by certificate.
-            Err(Failure::new(ErrorKind::Conflict, "This agent knows no login by certificate."))
+            let identity = pending.identity.and_then(|id| tx.state.identities.get(&id)).cloned().ok_or_else(gone)?;
+            let principals = pending.names.clone().ok_or_else(gone)?;
+            certificates::place(tx, identity, principals)
         }
         PendingChange::VaultPolicy { vault, before, after } => policy::replace(tx, *vault, before, after),
         PendingChange::OrgPolicy { before, after } => policy::replace_org(tx, before, after),

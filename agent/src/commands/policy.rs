@@ -180,7 +180,7 @@ fn can_log_in(state: &State, vault: Option<VaultId>, least: Assurance, now: Time
     }
     let reaches = |identity: IdentityId| {
         state.identities.get(&identity).is_some_and(|found| found.is_active(now))
-            && state.keys_of(identity).any(|key| key.logs_in() && key.attested)
+            && state.acting_keys_of(identity).any(|key| key.attested)
     };
     let viewers: Vec<IdentityId> = vault
         .into_iter()
@@ -200,7 +200,7 @@ fn can_log_in(state: &State, vault: Option<VaultId>, least: Assurance, now: Time
 pub fn deciders(state: &State, vault: VaultId, admins: bool, now: Timestamp) -> Vec<IdentityId> {
     let active = |identity: &IdentityId| {
         state.identities.get(identity).is_some_and(|found| found.is_active(now))
-            && state.keys_of(*identity).any(crate::state::rows::Key::logs_in)
+            && state.acting_keys_of(*identity).next().is_some()
     };
     let mut people: Vec<IdentityId> = state
         .grants_of_vault(vault)
@@ -210,7 +210,8 @@ pub fn deciders(state: &State, vault: VaultId, admins: bool, now: Timestamp) -> 
         .collect();
     if admins || people.is_empty() {
         let admin = |found: &&crate::state::rows::Identity| found.roles.contains(&OrgRole::Admin);
-        people.extend(state.identities.values().filter(admin).map(|found| found.id).filter(active));
+        let officers = state.officers.keys().filter_map(|id| state.identities.get(id));
+        people.extend(officers.filter(admin).map(|found| found.id).filter(active));
     }
     people.sort_unstable();
     people.dedup();

@@ -248,12 +248,11 @@ pub fn has_escalated(state: &State, request: &Request, now: Timestamp) -> bool {
     request.escalates_at.is_some_and(|at| at <= now) || !deciders(state, request.vault, false, now).iter().any(managers)
 }
 
-fn deciding(state: &State, request: &Request, identity: IdentityId, now: Timestamp) -> Operation {
+fn deciding(request: &Request, identity: IdentityId, escalated: bool) -> Operation {
     let own = request.requester == identity;
-    if request.kind == RequestKind::BreakGlass {
-        Operation::RequestReview { own }
-    } else {
-        Operation::RequestDecide { own, escalated: has_escalated(state, request, now) }
+    match request.kind {
+        RequestKind::BreakGlass => Operation::RequestReview { own },
+        RequestKind::Access => Operation::RequestDecide { own, escalated },
     }
 }
 
@@ -262,20 +261,21 @@ fn deciding(state: &State, request: &Request, identity: IdentityId, now: Timesta
 /// # Errors
 /// The denial.
 pub fn may_decide(state: &State, caller: &Caller, request: &Request, now: Timestamp) -> Result<Terms, Denial> {
-    caller.may_in(state, request.vault, deciding(state, request, caller.identity(), now), now)
+    let escalated = has_escalated(state, request, now);
+    caller.may_in(state, request.vault, deciding(request, caller.identity(), escalated), now)
 }
 
 /// Who may decide on a request now, or review it, by slug.
 #[must_use]
 pub fn people(state: &State, request: &Request, now: Timestamp) -> Vec<IdentityId> {
+    let escalated = has_escalated(state, request, now);
     let able = |identity: IdentityId| {
-        let operation = deciding(state, request, identity, now);
-        state
-            .keys_of(identity)
-            .filter(|key| key.logs_in())
-            .any(|key| stands(state, request, identity, key, operation, now))
+        let operation = deciding(request, identity, escalated);
+        state.acting_keys_of(identity).any(|key| stands(state, request, identity, key, operation, now))
     };
-    let mut found: Vec<_> = state.identities.values().filter(|found| found.is_active(now) && able(found.id)).collect();
+    let concerned = state.concerned([request.vault]);
+    let concerned = concerned.iter().filter_map(|identity| state.identities.get(identity));
+    let mut found: Vec<_> = concerned.filter(|found| found.is_active(now) && able(found.id)).collect();
     found.sort_by(|one, other| one.names.slug.cmp(&other.names.slug));
     found.into_iter().map(|found| found.id).collect()
 }
@@ -294,9 +294,10 @@ fn stands(
 
 /// Approvals by people who could still give them, with the key they signed with.
 fn standing_approvals(state: &State, request: &Request, now: Timestamp) -> usize {
+    let escalated = has_escalated(state, request, now);
     let stands_still = |approval: &&Approval| {
-        let operation = deciding(state, request, approval.identity, now);
-        let key = state.keys.get(&approval.key).filter(|key| key.identity == approval.identity && key.logs_in());
+        let operation = deciding(request, approval.identity, escalated);
+        let key = state.keys.get(&approval.key).filter(|key| state.key_acts(&key.fingerprint, approval.identity));
         key.is_some_and(|key| stands(state, request, approval.identity, key, operation, now))
     };
     request.approvals.iter().filter(stands_still).count()
@@ -307,8 +308,7 @@ fn may_still_ask(state: &State, request: &Request, now: Timestamp) -> bool {
     let lapsed = has_lapsed(state, request.requester, request.vault, now);
     let operation = Operation::RequestMake { lapsed };
     state
-        .keys_of(request.requester)
-        .filter(|key| key.logs_in())
+        .acting_keys_of(request.requester)
         .any(|key| stands(state, request, request.requester, key, operation, now))
 }
 

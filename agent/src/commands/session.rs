@@ -10,21 +10,48 @@ use strongroom_proto::words::OrgRole;
 
 use super::Caller;
 use crate::access::Operation;
+use crate::identity::{Alarm, HeldBack, Vouched};
 use crate::state::LogId;
-use crate::state::rows::{Login, Org};
+use crate::state::rows::{Key, Login, Org};
 use crate::store::tx::{Draft, Refusal, Tx};
 
+/// A certificate that stands behind a login.
+#[derive(Clone, Debug)]
+pub struct ByCertificate {
+    /// What it says.
+    pub vouched: Vouched,
+    /// The certified key, as a row; owner and time are set at the commit.
+    pub key: Key,
+}
+
 /// Records a login after its proof was verified. The identity and its key are checked once more at the place of the
-/// commit: a revocation that came first wins.
+/// commit: a revocation that came first wins. A key that comes with a certificate belongs to the identity from then on, for
+/// ever, like one that was enrolled.
 ///
 /// # Errors
-/// `unauthenticated` if the identity or key has ended.
-pub fn begin(tx: &mut Tx<'_>, caller: &Caller, counter: Option<u32>) -> Result<(bool, Receipt), Refusal> {
+/// `unauthenticated` if the identity or key has ended, or the key is somebody else's.
+pub fn begin(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    counter: Option<u32>,
+    certificate: Option<&ByCertificate>,
+) -> Result<(bool, Receipt), Refusal> {
     const EVENT: &str = "session.login";
     let now = tx.now;
     let active = tx.state.identities.get(&caller.identity()).is_some_and(|identity| identity.is_active(now));
     let mut draft = caller.draft(&tx.state, EVENT);
-    if !active || !caller.org_facts(&tx.state, now).key_active {
+    let mut certified = true;
+    if let Some(certificate) = certificate {
+        let Vouched { authority, key_id, serial, until, .. } = &certificate.vouched;
+        draft = draft
+            .detail("ca", authority.clone())
+            // Authorities draw serial numbers at random: beyond what every reader takes for an integer.
+            .detail("serial", serial.to_string())
+            .detail("until", until.to_string())
+            .text("key_id", key_id.clone());
+        certified = bind(tx, caller, certificate)?;
+    }
+    if !active || !certified || !caller.org_facts(&tx.state, now).key_active {
         draft.outcome = RecordOutcome::Denied;
         draft.detail.insert("kind".into(), ErrorKind::Unauthenticated.as_str().into());
         return Err(Refusal::recorded(login_refused(), LogId::Org, draft));
@@ -51,6 +78,28 @@ pub fn begin(tx: &mut Tx<'_>, caller: &Caller, counter: Option<u32>) -> Result<(
     Ok((cloned, receipt))
 }
 
+/// Binds a certified key to the identity; false if it is somebody else's or was removed, or if the certificate has lost its
+/// worth since it was judged.
+fn bind(tx: &mut Tx<'_>, caller: &Caller, certificate: &ByCertificate) -> Result<bool, Refusal> {
+    let ByCertificate { vouched, key } = certificate;
+    let (now, identity) = (tx.now, caller.identity());
+    let named = tx.state.identities.get(&identity).is_some_and(|found| found.is_named_by(&vouched.principals));
+    if !named || vouched.until <= now {
+        return Ok(false);
+    }
+    match tx.state.keys.get(&key.fingerprint).cloned() {
+        Some(known) if known.identity != identity || !known.active => return Ok(false),
+        Some(known) if known.certified => {}
+        Some(known) => {
+            tx.put(Key { certified: true, ..known })?;
+        }
+        None => {
+            tx.put(Key { identity, added_at: now, confirmed: false, certified: true, ..key.clone() })?;
+        }
+    }
+    Ok(true)
+}
+
 /// True if this login makes a second admin active for the first time.
 fn ends_sole_admin(tx: &Tx<'_>, identity: IdentityId) -> bool {
     let is_admin =
@@ -65,7 +114,7 @@ fn ends_sole_admin(tx: &Tx<'_>, identity: IdentityId) -> bool {
 pub fn login_refused() -> Failure {
     Failure::new(
         ErrorKind::Unauthenticated,
-        "The login was refused: unknown identity, or a key or signature that does not fit.",
+        "The login was refused: unknown identity, or a key, certificate or signature that does not fit.",
     )
 }
 
@@ -81,6 +130,25 @@ pub fn failed(tx: &mut Tx<'_>, from: &From, asked: &str, key: &str, reason: &str
     draft.outcome = RecordOutcome::Denied;
     draft.from = Some(from.clone());
     draft.target.key = Some(key.to_owned());
+    let receipt = tx.append(LogId::Org, draft)?;
+    Ok(((), receipt))
+}
+
+/// Records that somebody's logins are held back, because proofs of theirs failed again and again. Never the colleague whose
+/// name was typed: that is in the records of the failures.
+///
+/// # Errors
+/// Only if it cannot be written down.
+pub fn throttled(tx: &mut Tx<'_>, alarm: &Alarm) -> Result<((), Receipt), Refusal> {
+    let mut draft = Draft::new("session.throttled")
+        .detail("attempts", alarm.attempts)
+        .detail("alert", "logins are held back: proofs failed again and again");
+    draft.outcome = RecordOutcome::Denied;
+    draft.detail.insert("kind".into(), ErrorKind::RateLimited.as_str().into());
+    match &alarm.who {
+        HeldBack::Uid(uid) => draft.from = Some(From { client: String::new(), pid: None, uid: Some(*uid) }),
+        HeldBack::Key(key) => draft.target.key = Some(key.clone()),
+    }
     let receipt = tx.append(LogId::Org, draft)?;
     Ok(((), receipt))
 }

@@ -1,5 +1,7 @@
 //! `agent.*`.
 
+use std::sync::PoisonError;
+
 use strongroom_proto::error::Failure;
 use strongroom_proto::method::agent::{Health, State, Status, StatusResult, TokenTrouble, Worker};
 use strongroom_proto::rpc::PROTOCOL_VERSION;
@@ -42,7 +44,9 @@ pub(super) async fn status(agent: &Agent, _: &mut Connection, _: Status) -> Resu
             TokenState::Recovering { .. } => Some(TokenTrouble::Recovering),
             TokenState::PinRefused => Some(TokenTrouble::PinRefused),
         },
-        overdue: agent.overdue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone(),
+        held_back: agent.throttle.lock().unwrap_or_else(PoisonError::into_inner).held_back(std::time::Instant::now()),
+        certificates: agent.authorities.any(),
+        overdue: agent.overdue.lock().unwrap_or_else(PoisonError::into_inner).clone(),
     };
     Ok(result.into())
 }

@@ -12,6 +12,7 @@ use super::Agent;
 use super::session::record_end;
 use crate::commands::Caller;
 use crate::commands::account::Staged;
+use crate::identity::UserCertificate;
 use crate::server::Peer;
 use crate::session::registry::Session;
 use crate::state::LogId;
@@ -32,6 +33,7 @@ pub struct Connection {
 pub(super) struct Pending {
     pub(super) identity: String,
     pub(super) key: String,
+    pub(super) certificate: Option<UserCertificate>,
     pub(super) nonce: String,
     pub(super) client: String,
 }

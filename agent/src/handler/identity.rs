@@ -8,11 +8,13 @@ use strongroom_proto::method::Changed;
 use strongroom_proto::method::identity as wire;
 use strongroom_proto::words::{IdentityKind, OrgRole};
 
+use super::login_ways::attested;
 use super::{Agent, Answer, Connection};
 use crate::access::Operation;
 use crate::commands::identity::{self as command, NewIdentity};
 use crate::commands::{Caller, NAME_LEN_MAX, REASON_LEN_MAX, check_some_text, session};
 use crate::identity::EnrolmentKey;
+use crate::session::registry::Session;
 use crate::state::rows::{Identity, IdentityNames, Key, KeyNames};
 use crate::state::{LogId, State};
 
@@ -45,7 +47,9 @@ pub(super) async fn list(
 }
 
 fn item(view: &State, identity: &Identity) -> wire::Item {
-    let keys = view.keys_of(identity.id).map(key_item);
+    // Keys that only ever came with a certificate may be a new one each day: they stand in the log, and in no list.
+    let listed = |key: &&Key| !key.certified || key.confirmed || key.added_by.is_some();
+    let keys = view.keys_of(identity.id).filter(listed).map(key_item);
     let groups = view.groups_of(identity.id).filter_map(|group| view.groups.get(&group));
     wire::Item {
         identity: identity.names.slug.clone(),
@@ -59,6 +63,7 @@ fn item(view: &State, identity: &Identity) -> wire::Item {
         vetted: identity.vetted,
         groups: groups.map(|group| group.names.slug.clone()).collect(),
         keys: keys.collect(),
+        principals: identity.certificates.then(|| identity.names.principals.clone()),
         last_login: view.logins.get(&identity.id).map(|login| login.at),
     }
 }
@@ -73,6 +78,7 @@ pub(super) fn key_item(key: &Key) -> wire::Key {
         active: key.active,
         confirmed: key.confirmed,
         attested: key.attested,
+        model: key.attestation.as_ref().map(|attested| attested.model.clone()),
     }
 }
 
@@ -90,6 +96,8 @@ pub(crate) fn key_row(line: &str) -> Result<Key, Failure> {
         confirmed: true,
         added_by: None,
         attested: false,
+        attestation: None,
+        certified: false,
         added_at: jiff::Timestamp::UNIX_EPOCH,
         names: KeyNames { comment: comment.chars().take(COMMENT_LEN_MAX / 4).collect() },
     })
@@ -103,13 +111,14 @@ pub(super) async fn enrol(
     let caller = connection.caller(agent)?;
     check_some_text("name", &params.name, NAME_LEN_MAX)?;
     let key = key_row(&params.public_key)?;
+    let key = attested(agent, key, params.attestation.as_deref(), &params.identity)?;
     let fingerprint = key.fingerprint.clone();
     let mut roles: Vec<OrgRole> = params.roles;
     roles.sort_unstable();
     roles.dedup();
     let new = NewIdentity {
         id: IdentityId::random(),
-        names: IdentityNames { slug: params.identity, name: params.name },
+        names: IdentityNames { slug: params.identity, name: params.name, principals: Vec::new() },
         kind: params.kind,
         roles,
         until: params.until,
@@ -128,6 +137,7 @@ pub(super) async fn key_add(
 ) -> Result<Answer<wire::KeyAdded>, Failure> {
     let caller = connection.caller(agent)?;
     let key = key_row(&params.public_key)?;
+    let key = attested(agent, key, params.attestation.as_deref(), &params.identity)?;
     let fingerprint = key.fingerprint.clone();
     let durable = agent.store.submit(move |tx| command::key_add(tx, &caller, &params.identity, &key)).await?;
     let (added, receipt) = durable.into_parts();
@@ -149,13 +159,7 @@ pub(super) async fn key_remove(
         .submit_as(urgent, move |tx| command::key_remove(tx, &caller, &params.identity, &params.fingerprint))
         .await?;
     agent.anchor(vec![LogId::Org]).await;
-    for ended in agent.sessions.end_where(|session| session.key == fingerprint) {
-        let ended = Caller { actor: ended.actor(), from: ended.from };
-        let recorded = agent.store.submit(move |tx| session::ended(tx, &ended, "key removed")).await;
-        if let Err(refused) = recorded {
-            tracing::error!(?refused, "the end of a session was not recorded");
-        }
-    }
+    end_all(agent, agent.sessions.end_where(|session| session.key == fingerprint), "key removed").await;
     Ok(Changed { receipt: durable.into_parts().1 }.into())
 }
 
@@ -195,15 +199,7 @@ async fn cut_off(agent: &Agent, identity: IdentityId, cause: &'static str) -> (u
     if !drained {
         tracing::error!("a reply to an identity that was cut off did not land in time");
     }
-    let count = sessions.len() as u64;
-    for session in sessions {
-        let over = Caller { actor: session.actor(), from: session.from };
-        let recorded = agent.store.submit(move |tx| session::ended(tx, &over, cause)).await;
-        if let Err(refused) = recorded {
-            tracing::error!(?refused, "the end of a session was not recorded");
-        }
-    }
-    (count, drained)
+    (end_all(agent, sessions, cause).await, drained)
 }
 
 pub(super) async fn suspend(
@@ -254,6 +250,19 @@ pub(super) async fn update(
     let durable = agent.store.submit(move |tx| command::update(tx, &caller, &params.identity, &change)).await?;
     agent.anchor(vec![LogId::Org]).await;
     Ok(Changed { receipt: durable.into_parts().1 }.into())
+}
+
+/// Records the ends of sessions that were ended; how many.
+pub(super) async fn end_all(agent: &Agent, sessions: Vec<Session>, cause: &'static str) -> u64 {
+    let count = sessions.len() as u64;
+    for session in sessions {
+        let over = Caller { actor: session.actor(), from: session.from };
+        let recorded = agent.store.submit(move |tx| session::ended(tx, &over, cause)).await;
+        if let Err(refused) = recorded {
+            tracing::error!(?refused, "the end of a session was not recorded");
+        }
+    }
+    count
 }
 
 pub(super) async fn roles(

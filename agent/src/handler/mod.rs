@@ -3,6 +3,7 @@
 mod account;
 mod agent;
 mod audit;
+mod brake;
 mod canary;
 mod ceremony;
 mod code;
@@ -10,6 +11,8 @@ mod connection;
 mod grant;
 mod group;
 mod identity;
+mod login;
+mod login_ways;
 mod notices;
 mod pending;
 mod policy;
@@ -40,7 +43,7 @@ pub(crate) use self::identity::key_row;
 use crate::access::Denial;
 use crate::audit::checkpointer::Checkpointer;
 use crate::commands::Caller;
-use crate::identity::{AgentProof, Throttle};
+use crate::identity::{AgentProof, Alarm, Authorities, Throttle, Vendors};
 use crate::keystore::worker::Workers;
 use crate::keystore::{ErrorClass, KeystoreError};
 use crate::server::{Held, Peer, Reply, Service};
@@ -59,8 +62,14 @@ pub struct Agent {
     pub checkpointer: Arc<Checkpointer>,
     /// Proves this agent to clients.
     pub proof: AgentProof,
+    /// Whose certificates log in.
+    pub authorities: Authorities,
+    /// Whose security keys count as hardware by their attestation.
+    pub vendors: Vendors,
     /// Slows down failed logins.
     pub throttle: Mutex<Throttle>,
+    /// Whose logins were held back, newest first, and when it was said.
+    pub held_back: Mutex<Vec<(Timestamp, Alarm)>>,
     /// Who is connected.
     pub sessions: Registry,
     /// Replies that carry a code.
@@ -208,8 +217,8 @@ impl Service for Agent {
     async fn call(&self, connection: &mut Connection, request: Request) -> Reply {
         let agent = self;
         dispatch!(agent, connection, request, {
-            method::session::Open => session::open,
-            method::session::Prove => session::prove,
+            method::session::Open => login::open,
+            method::session::Prove => login::prove,
             method::session::Challenge => step_up::challenge,
             method::session::Whoami => session::whoami,
             method::session::List => session::list,
@@ -236,6 +245,7 @@ impl Service for Agent {
             method::identity::Revoke => identity::revoke,
             method::identity::Update => identity::update,
             method::identity::Roles => identity::roles,
+            method::identity::Certificates => login_ways::certificates,
             method::identity::Suspend => identity::suspend,
             method::identity::Resume => identity::resume,
             method::identity::Report => report::report,

@@ -9,17 +9,20 @@ use strongroom_proto::words::{IdentityStatus, PendingStatus, RequestStatus, Vaul
 use crate::access::Operation;
 use crate::commands::request::slug;
 use crate::commands::{Caller, pending, request};
+use crate::identity::{Alarm, HeldBack};
 use crate::state::State;
 use crate::state::request::Request;
 use crate::state::rows::Grant;
 
 /// Sentences of one kind; more are counted.
 const EACH_MAX: usize = 3;
+/// How long somebody is told that logins were held back.
+const RECENT: SignedDuration = SignedDuration::from_hours(24);
 /// How long before it somebody is told that their access ends.
 const ENDS_SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// The notices for a caller, most urgent first.
-pub(super) fn notices(view: &State, caller: &Caller, now: Timestamp) -> Vec<String> {
+pub(super) fn notices(view: &State, caller: &Caller, now: Timestamp, held_back: &[(Timestamp, Alarm)]) -> Vec<String> {
     let mut notices = Vec::new();
     if let Some(identity) = view.identities.get(&caller.identity()) {
         if identity.status == IdentityStatus::Held {
@@ -31,8 +34,11 @@ pub(super) fn notices(view: &State, caller: &Caller, now: Timestamp) -> Vec<Stri
             notices.push(format!("Your access ends on {}.", until.strftime("%Y-%m-%d %H:%MZ")));
         }
     }
-    held(view, caller, now, &mut notices);
+    on_hold(view, caller, now, &mut notices);
     glass(view, caller, now, &mut notices);
+    if caller.may(view, Operation::OrgTrailRead, now).is_ok() {
+        held(held_back, now, &mut notices);
+    }
     let requests =
         open(view).filter(|request| request.status(now) == RequestStatus::Waiting && !request.awaits_review());
     let decides = |request: &&Request| {
@@ -58,7 +64,7 @@ pub(super) fn notices(view: &State, caller: &Caller, now: Timestamp) -> Vec<Stri
 }
 
 /// Somebody on hold waits for whoever may resume them.
-fn held(view: &State, caller: &Caller, now: Timestamp, notices: &mut Vec<String>) {
+fn on_hold(view: &State, caller: &Caller, now: Timestamp, notices: &mut Vec<String>) {
     if caller.may(view, Operation::IdentityResume { own: false }, now).is_err() {
         return;
     }
@@ -125,6 +131,24 @@ fn glass(view: &State, caller: &Caller, now: Timestamp, notices: &mut Vec<String
     }
     if unreviewed.len() > EACH_MAX {
         notices.push(format!("{} more break-glass uses wait for a review.", unreviewed.len() - EACH_MAX));
+    }
+}
+
+/// Who tries keys again and again is news to those who read the log.
+fn held(held_back: &[(Timestamp, Alarm)], now: Timestamp, notices: &mut Vec<String>) {
+    let recent: Vec<_> = held_back.iter().filter(|(at, _)| now.duration_since(*at) < RECENT).collect();
+    for (at, alarm) in recent.iter().take(EACH_MAX) {
+        let who = match &alarm.who {
+            HeldBack::Uid(uid) => format!("the user {uid} of the agent's machine"),
+            HeldBack::Key(key) => format!("the key {key}"),
+        };
+        let (attempts, at) = (alarm.attempts, at.strftime("%Y-%m-%d %H:%MZ"));
+        notices.push(format!(
+            "Logins by {who} are held back since {at}, after {attempts} attempts: strongroom audit show"
+        ));
+    }
+    if recent.len() > EACH_MAX {
+        notices.push(format!("{} more times in the last day logins were held back.", recent.len() - EACH_MAX));
     }
 }
 

@@ -110,7 +110,10 @@ fn summary(view: &State, pending: &Pending) -> String {
             let roles: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
             format!("{who} is {} of the organisation", roles.join(" and "))
         }
-        PendingChange::Certificates => format!("{who} logs in by certificate"),
+        PendingChange::Certificates => {
+            let principals = pending.names.clone().unwrap_or_default().join(", ");
+            format!("{who} logs in by certificates for {principals}")
+        }
         PendingChange::VaultPolicy { .. } => format!("{vault} has a policy that allows more"),
         PendingChange::OrgPolicy { .. } => "the organisation has a policy that allows more".to_owned(),
     }

@@ -10,7 +10,7 @@ use strongroom_proto::method::{Receipt, STEPPED_UP, SteppedUp};
 use super::{Agent, Answer, Connection};
 use crate::commands::Caller;
 use crate::commands::step_up::Signed;
-use crate::identity::{EnrolmentKey, verify};
+use crate::identity::{EnrolmentKey, UserCertificate, verify_with};
 use crate::state::LogId;
 use crate::store::tx::Refusal;
 
@@ -71,7 +71,9 @@ pub(super) async fn signed<M: SteppedUp>(
         let message = "This call has to be signed: call session.challenge and give step_up.";
         return Err(Failure::new(ErrorKind::InvalidParams, message));
     };
-    match check(agent, caller, params, challenged, step_up) {
+    let certificate = connection.session.as_ref().and_then(|session| session.certificate.clone());
+    let certificate = certificate.as_ref().map(|certified| &certified.certificate);
+    match check(agent, caller, certificate, params, (challenged, step_up)) {
         Ok(signed) => Ok(signed),
         Err(reason) => Err(refuse(agent, caller, M::NAME, reason).await),
     }
@@ -81,9 +83,9 @@ pub(super) async fn signed<M: SteppedUp>(
 fn check<M: SteppedUp>(
     agent: &Agent,
     caller: &Caller,
+    certificate: Option<&UserCertificate>,
     params: &M,
-    challenged: Option<Challenged>,
-    step_up: StepUp,
+    (challenged, step_up): (Option<Challenged>, StepUp),
 ) -> Result<Signed, &'static str> {
     let challenged = challenged.ok_or("no challenge")?;
     if challenged.nonce != step_up.nonce {
@@ -110,8 +112,8 @@ fn check<M: SteppedUp>(
         M::NAME,
         &params_sha256,
     );
-    let proof =
-        verify(&enrolled.public_key, STEP_UP_NAMESPACE, text.as_bytes(), &step_up.signature).map_err(|error| {
+    let proof = verify_with(&enrolled.public_key, certificate, STEP_UP_NAMESPACE, text.as_bytes(), &step_up.signature)
+        .map_err(|error| {
             tracing::info!(%error, "a signature over a call was refused");
             "signature"
         })?;

@@ -61,7 +61,7 @@ pub enum KeyRefusal {
     #[error("options before a key are not supported: give the line without them")]
     Options,
     /// A certificate.
-    #[error("certificates are not supported yet: give the plain public key")]
+    #[error("a certificate is no key: give the plain public key")]
     Certificate,
     /// DSA.
     #[error("DSA keys are too weak: make an Ed25519 key with \"ssh-keygen -t ed25519\"")]

@@ -7,6 +7,7 @@ use ssh_key::{Algorithm, HashAlg, PublicKey, SshSig};
 use strongroom_proto::sshsig::{self, SshSigError};
 use strongroom_proto::words::Assurance;
 
+use super::certificate::UserCertificate;
 use super::key::{self, KeyRefusal};
 
 /// Flags and counter at the end of a FIDO signature (OpenSSH PROTOCOL.u2f).
@@ -43,6 +44,9 @@ pub enum ProofError {
     /// A FIDO key that was not touched.
     #[error("the security key was not touched")]
     Touch,
+    /// The certificate asks for more than a touch.
+    #[error("the certificate asks for a security key that checked a PIN or a finger")]
+    Unverified,
 }
 
 /// Verifies an armoured SSHSIG by an enrolled key over a text.
@@ -50,13 +54,37 @@ pub enum ProofError {
 /// # Errors
 /// Each [`ProofError`] under its condition.
 pub fn verify(enrolled: &PublicKey, namespace: &str, text: &[u8], armoured: &str) -> Result<Proof, ProofError> {
+    verify_with(enrolled, None, namespace, text, armoured)
+}
+
+/// As [`verify`], and the signature may carry the certificate of the key in the key's place, as `ssh-keygen -Y sign` writes it
+/// when it is given one. It has to be the very certificate that was judged: the signature does not cover it.
+///
+/// # Errors
+/// Each [`ProofError`] under its condition.
+pub fn verify_with(
+    enrolled: &PublicKey,
+    certificate: Option<&UserCertificate>,
+    namespace: &str,
+    text: &[u8],
+    armoured: &str,
+) -> Result<Proof, ProofError> {
     let hardware = key::check(enrolled.key_data())?;
-    let signature = sshsig::read(namespace, armoured)?;
+    let mut signature = sshsig::read(namespace, armoured)?;
+    if certificate.is_some_and(|certificate| certificate.is(signature.public_key())) {
+        let plain = enrolled.key_data().clone();
+        signature = SshSig::new(plain, namespace, signature.hash_alg(), signature.signature().clone())
+            .map_err(|_| SshSigError::Malformed)?;
+    }
     if signature.public_key() != enrolled.key_data() {
         return Err(SshSigError::Key.into());
     }
     match (enrolled.key_data(), signature.algorithm()) {
-        (KeyData::Rsa(rsa), Algorithm::Rsa { hash: Some(hash) }) => verify_rsa(rsa, hash, text, &signature)?,
+        (KeyData::Rsa(rsa), Algorithm::Rsa { hash: Some(hash) }) => {
+            let signed = SshSig::signed_data(signature.namespace(), signature.hash_alg(), text)
+                .map_err(|_| SshSigError::Malformed)?;
+            rsa_holds(rsa, hash, &signed, signature.signature_bytes())?;
+        }
         (key, algorithm) if belongs(key, &algorithm) => {
             enrolled.verify(namespace, text, &signature).map_err(|_| SshSigError::Wrong)?;
         }
@@ -98,17 +126,14 @@ fn belongs(key: &KeyData, algorithm: &Algorithm) -> bool {
 }
 
 /// RSA with SHA-2 only (RFC 8332), by a library without the timing fault of the usual crate (RUSTSEC-2023-0071).
-fn verify_rsa(key: &RsaPublicKey, hash: HashAlg, text: &[u8], signature: &SshSig) -> Result<(), ProofError> {
+pub(super) fn rsa_holds(key: &RsaPublicKey, hash: HashAlg, signed: &[u8], bytes: &[u8]) -> Result<(), ProofError> {
     let algorithm = match hash {
         HashAlg::Sha256 => &RSA_PKCS1_2048_8192_SHA256,
         HashAlg::Sha512 => &RSA_PKCS1_2048_8192_SHA512,
         _ => return Err(ProofError::Algorithm),
     };
-    let signed =
-        SshSig::signed_data(signature.namespace(), signature.hash_alg(), text).map_err(|_| SshSigError::Malformed)?;
     let modulus = key.n().as_positive_bytes().ok_or(KeyRefusal::Malformed)?;
     let exponent = key.e().as_positive_bytes().ok_or(KeyRefusal::RsaExponent)?;
-    let bytes = signature.signature_bytes();
     if bytes.len() > modulus.len() {
         return Err(SshSigError::Malformed.into());
     }
@@ -116,7 +141,7 @@ fn verify_rsa(key: &RsaPublicKey, hash: HashAlg, text: &[u8], signature: &SshSig
     let mut padded = vec![0; modulus.len() - bytes.len()];
     padded.extend_from_slice(bytes);
     RsaPublicKeyComponents { n: modulus, e: exponent }
-        .verify(algorithm, &signed, &padded)
+        .verify(algorithm, signed, &padded)
         .map_err(|_| SshSigError::Wrong.into())
 }
 

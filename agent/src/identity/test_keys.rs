@@ -61,11 +61,17 @@ impl Key {
 
     /// This key's certificate, signed by another.
     pub(super) fn certificate_line(&self, authority: &Key) -> String {
-        let mut command = self.keygen(false);
-        command
-            .args(["-q", "-I", "jana", "-n", "jana", "-s"])
-            .arg(&authority.path)
-            .arg(self.path.with_extension("pub"));
+        self.certify(authority, &["-n", "jana"])
+    }
+
+    /// The same, with what `ssh-keygen -s` is told besides.
+    pub(super) fn certify(&self, authority: &Key, more: &[&str]) -> String {
+        let mut command = self.keygen(authority.public_line().starts_with("sk-"));
+        command.arg("-q");
+        if !more.contains(&"-I") {
+            command.args(["-I", "jana"]);
+        }
+        command.arg("-s").arg(&authority.path).args(more).arg(self.path.with_extension("pub"));
         run(command, b"");
         let mut path = self.path.clone().into_os_string();
         path.push("-cert.pub");

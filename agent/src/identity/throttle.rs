@@ -3,8 +3,10 @@
 //!
 //! A key's fingerprint is public, so somebody can fail in its name as well. Its brake is therefore short: it slows
 //! guessing without shutting the owner out. Pure: time comes in, memory is bounded.
+//!
+//! Whoever is held back is an [`Alarm`], at once and then seldom: who floods us must not fill the log as well.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
@@ -42,6 +44,30 @@ impl Brake {
     };
 }
 
+/// A caller who goes on has an alarm of its own once in so long.
+const ALARM_EVERY: Duration = Duration::from_secs(10 * 60);
+/// Alarms in an hour, of all callers together.
+const ALARMS_MAX: usize = 30;
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// Who is held back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeldBack {
+    /// A user of the system.
+    Uid(u32),
+    /// A key, by fingerprint.
+    Key(String),
+}
+
+/// Somebody is held back, and nobody has been told of it yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// Who.
+    pub who: HeldBack,
+    /// Failed proofs and refused attempts since the last alarm about them, or since they began.
+    pub attempts: u64,
+}
+
 /// Held back for this long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many failed logins; try again in {} s", .wait.as_secs() + 1)]
@@ -55,6 +81,8 @@ pub struct Throttled {
 pub struct Throttle {
     uids: Failures<u32>,
     keys: Failures<Box<str>>,
+    /// When alarms were given, in the last hour.
+    told: VecDeque<Instant>,
 }
 
 impl Default for Throttle {
@@ -67,16 +95,42 @@ impl Throttle {
     /// Remembers nothing yet.
     #[must_use]
     pub fn new(uid: Brake, key: Brake) -> Self {
-        Self { uids: Failures::new(uid), keys: Failures::new(key) }
+        Self { uids: Failures::new(uid), keys: Failures::new(key), told: VecDeque::new() }
     }
 
     /// Asks whether an attempt may be made now. Refused attempts don't count as failures.
     ///
     /// # Errors
     /// [`Throttled`] with the longer of both pauses.
-    pub fn check(&self, uid: u32, fingerprint: &str, now: Instant) -> Result<(), Throttled> {
-        let wait = self.uids.wait(&uid, now).max(self.keys.wait(fingerprint, now));
+    pub fn check(&mut self, uid: u32, fingerprint: &str, now: Instant) -> Result<(), Throttled> {
+        let (by_uid, by_key) = (self.uids.wait(&uid, now), self.keys.wait(fingerprint, now));
+        if !by_uid.is_zero() {
+            self.uids.refused(&uid);
+        }
+        if !by_key.is_zero() {
+            self.keys.refused(fingerprint);
+        }
+        let wait = by_uid.max(by_key);
         if wait.is_zero() { Ok(()) } else { Err(Throttled { wait }) }
+    }
+
+    /// The alarms that are due: everybody who has come to the brake, or went on since the last alarm long enough ago.
+    pub fn alarms(&mut self, now: Instant) -> Vec<Alarm> {
+        while self.told.front().is_some_and(|at| now.saturating_duration_since(*at) >= HOUR) {
+            self.told.pop_front();
+        }
+        let room = ALARMS_MAX.saturating_sub(self.told.len());
+        let mut alarms: Vec<Alarm> = self.uids.due(now, room, |uid| HeldBack::Uid(*uid));
+        let room = room - alarms.len();
+        alarms.extend(self.keys.due(now, room, |key| HeldBack::Key(key.to_string())));
+        self.told.extend(alarms.iter().map(|_| now));
+        alarms
+    }
+
+    /// How many callers wait for the end of a pause now.
+    #[must_use]
+    pub fn held_back(&self, now: Instant) -> u64 {
+        self.uids.held_back(now) + self.keys.held_back(now)
     }
 
     /// Notes a failed proof.
@@ -101,6 +155,9 @@ struct Failures<K> {
 struct Entry {
     count: u32,
     last: Instant,
+    /// Attempts since the last alarm.
+    fresh: u64,
+    told: Option<Instant>,
 }
 
 impl<K: Eq + Hash + Clone> Failures<K> {
@@ -128,12 +185,40 @@ impl<K: Eq + Hash + Clone> Failures<K> {
                 oldest.and_then(|caller| self.entries.remove(&caller));
             }
         }
-        let entry = self.entries.entry(caller).or_insert(Entry { count: 0, last: now });
+        let entry = self.entries.entry(caller).or_insert(Entry { count: 0, last: now, fresh: 0, told: None });
         if now.saturating_duration_since(entry.last) >= memory {
             entry.count = 0;
         }
         entry.count = entry.count.saturating_add(1);
+        entry.fresh = entry.fresh.saturating_add(1);
         entry.last = now;
+    }
+
+    fn refused<Q>(&mut self, caller: &Q)
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        if let Some(entry) = self.entries.get_mut(caller) {
+            entry.fresh = entry.fresh.saturating_add(1);
+        }
+    }
+
+    fn due(&mut self, now: Instant, most: usize, name: impl Fn(&K) -> HeldBack) -> Vec<Alarm> {
+        let free = self.brake.free;
+        let silent = |entry: &Entry| entry.told.is_none_or(|at| now.saturating_duration_since(at) >= ALARM_EVERY);
+        let due = self.entries.iter_mut().filter(|(_, entry)| entry.count >= free && entry.fresh > 0 && silent(entry));
+        due.take(most)
+            .map(|(caller, entry)| {
+                let attempts = std::mem::take(&mut entry.fresh);
+                entry.told = Some(now);
+                Alarm { who: name(caller), attempts }
+            })
+            .collect()
+    }
+
+    fn held_back(&self, now: Instant) -> u64 {
+        self.entries.keys().filter(|caller| !self.wait(*caller, now).is_zero()).count() as u64
     }
 }
 
@@ -179,6 +264,38 @@ mod tests {
         throttle.succeeded("SHA256:attacker");
         assert_eq!(throttle.check(1001, "SHA256:attacker", now), Ok(()));
         assert!(throttle.check(1000, "SHA256:jana", now).is_err());
+    }
+
+    #[test]
+    fn whoever_is_held_back_raises_one_alarm_and_then_few() {
+        let mut throttle = Throttle::default();
+        let start = Instant::now();
+        for _ in 0..4 {
+            throttle.failed(1000, "SHA256:a", start);
+        }
+        assert_eq!(throttle.alarms(start), [], "nobody is held back yet");
+        throttle.failed(1000, "SHA256:a", start);
+        let alarm = |attempts| Alarm { who: HeldBack::Uid(1000), attempts };
+        assert_eq!(throttle.alarms(start), [alarm(5)]);
+        assert_eq!(throttle.held_back(start), 1);
+        for _ in 0..100 {
+            assert!(throttle.check(1000, "SHA256:b", start).is_err());
+        }
+        throttle.failed(1000, "SHA256:b", start);
+        assert_eq!(throttle.alarms(start), [], "not again so soon");
+        assert_eq!(throttle.alarms(start + ALARM_EVERY), [alarm(101)], "what came since is counted");
+        assert_eq!(throttle.alarms(start + 2 * ALARM_EVERY), [], "and nothing came since");
+        assert_eq!(throttle.held_back(start + ALARM_EVERY), 0);
+
+        // Somebody with many users or keys does not fill the log either.
+        for uid in 0..100 {
+            for _ in 0..Brake::UID.free {
+                throttle.failed(uid, &uid.to_string(), start);
+            }
+        }
+        assert_eq!(throttle.alarms(start).len(), ALARMS_MAX - 2);
+        assert_eq!(throttle.alarms(start), []);
+        assert_eq!(throttle.alarms(start + HOUR + ALARM_EVERY).len(), ALARMS_MAX);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Who is connected now.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -10,6 +10,17 @@ use strongroom_proto::ids::{IdentityId, SessionId};
 use strongroom_proto::policy::OrgPolicy;
 use strongroom_proto::words::Assurance;
 use tokio_util::sync::CancellationToken;
+
+use crate::identity::{UserCertificate, Vouched};
+
+/// The certificate that a session began with.
+#[derive(Debug)]
+pub struct Certified {
+    /// As it came.
+    pub certificate: UserCertificate,
+    /// What it said.
+    pub vouched: Vouched,
+}
 
 /// An authenticated connection.
 #[derive(Clone, Debug)]
@@ -20,6 +31,8 @@ pub struct Session {
     pub identity: IdentityId,
     /// The key that logged in.
     pub key: String,
+    /// The certificate, if it was not the key alone.
+    pub certificate: Option<Arc<Certified>>,
     /// How they proved themselves.
     pub assurance: Assurance,
     /// Where it comes from.

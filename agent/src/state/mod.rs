@@ -13,6 +13,8 @@ pub mod request;
 pub mod rotation;
 pub mod rows;
 
+use std::collections::BTreeSet;
+
 use imbl::{GenericOrdMap, shared_ptr::DefaultSharedPtr};
 use jiff::Timestamp;
 use strongroom_proto::audit::merkle::{Frontier, Hash};
@@ -103,6 +105,10 @@ pub struct State {
     pub identities: Map<IdentityId, Identity>,
     /// Keys by fingerprint, also removed ones.
     pub keys: Map<String, Key>,
+    /// Keys by identity.
+    pub keys_by_identity: Map<(IdentityId, String), ()>,
+    /// Identities that hold roles over the organisation.
+    pub officers: Map<IdentityId, ()>,
     /// Last logins.
     pub logins: Map<IdentityId, Login>,
     /// Vaults.
@@ -182,6 +188,8 @@ impl State {
             org_policy: OrgPolicy::default(),
             identities: Map::new(),
             keys: Map::new(),
+            keys_by_identity: Map::new(),
+            officers: Map::new(),
             logins: Map::new(),
             vaults: Map::new(),
             policies: Map::new(),
@@ -348,7 +356,41 @@ impl State {
 
     /// The keys of an identity, by fingerprint.
     pub fn keys_of(&self, identity: IdentityId) -> impl Iterator<Item = &Key> {
-        self.keys.values().filter(move |key| key.identity == identity)
+        let first = (identity, String::new());
+        let own = self.keys_by_identity.range(first..).take_while(move |((owner, _), ())| *owner == identity);
+        own.filter_map(|((_, fingerprint), ())| self.keys.get(fingerprint))
+    }
+
+    /// The keys with which an identity may act.
+    pub fn acting_keys_of(&self, identity: IdentityId) -> impl Iterator<Item = &Key> {
+        self.keys_of(identity).filter(move |key| self.key_acts(&key.fingerprint, identity))
+    }
+
+    /// Everybody who can have a say in these vaults: who holds a grant there, and who holds a role over the organisation. Who
+    /// among them may do what is decided elsewhere; nobody else may.
+    #[must_use]
+    pub fn concerned(&self, vaults: impl IntoIterator<Item = VaultId>) -> BTreeSet<IdentityId> {
+        let grants = vaults.into_iter().flat_map(|vault| self.grants_of_vault(vault));
+        grants.flat_map(|grant| self.served_by(grant)).chain(self.officers.keys().copied()).collect()
+    }
+
+    /// True if a session that this key opened may act: the key logs in by itself, or by certificate while its identity may.
+    #[must_use]
+    pub fn key_acts(&self, fingerprint: &str, identity: IdentityId) -> bool {
+        let certified = || self.identities.get(&identity).is_some_and(|identity| identity.certificates);
+        self.keys.get(fingerprint).is_some_and(|key| {
+            key.identity == identity && (key.logs_in() || (key.certified && key.active && certified()))
+        })
+    }
+
+    /// Who else a principal stands for: nobody may log in under a word that is another's.
+    #[must_use]
+    pub fn principal_of_another(&self, principal: &str, identity: Option<IdentityId>) -> bool {
+        let slug = Slug::new(principal).ok().and_then(|slug| self.identity_slugs.get(&slug).copied());
+        slug.is_some_and(|owner| Some(owner) != identity)
+            || self.identities.values().any(|other| {
+                Some(other.id) != identity && other.names.principals.iter().any(|named| named == principal)
+            })
     }
 
     /// True if `identity` is the only active admin and no second one has ever been active.

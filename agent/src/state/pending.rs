@@ -41,7 +41,13 @@ pub struct Pending {
     /// When.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided_at: Option<Timestamp>,
+    /// Of a login by certificate: the principals that are to log in, encrypted at rest like other names of people.
+    #[serde(skip)]
+    pub names: Principals,
 }
+
+/// Nothing for all other kinds, and for rows from before there was this one.
+pub type Principals = Option<Vec<String>>;
 
 /// What is to be changed. The rows of keys, grants and members are there already and give nothing; of roles and policies this
 /// is the only trace until it is confirmed.
@@ -73,7 +79,7 @@ pub enum PendingChange {
         /// Which are added.
         roles: Vec<OrgRole>,
     },
-    /// An identity logs in by certificate.
+    /// An identity logs in by certificate: by those that name one of [`Pending::names`].
     Certificates,
     /// A vault has another policy.
     VaultPolicy {
@@ -146,10 +152,14 @@ impl Pending {
     /// What whoever confirms it sees and signs.
     #[must_use]
     pub fn content(&self) -> Content {
+        let mut change = serde_json::to_value(&self.change).unwrap_or_default();
+        if let (Some(principals), Some(change)) = (&self.names, change.as_object_mut()) {
+            change.insert("principals".to_owned(), principals.clone().into());
+        }
         Content {
             pending: self.id,
             kind: self.change.kind(),
-            change: serde_json::to_value(&self.change).unwrap_or_default(),
+            change,
             identity: self.identity,
             proposer: self.proposer,
             created_at: self.created_at,
@@ -159,7 +169,7 @@ impl Pending {
 }
 
 row!(Pending, "pending", decides: true,
-    key: |pending| pending.id.as_bytes().to_vec(), log: Pending::log_id, names: Nothing,
+    key: |pending| pending.id.as_bytes().to_vec(), log: Pending::log_id, names: Principals,
     place: |pending, state| {
         index(&mut state.open_pendings, pending.id, pending.state == PendingStatus::Waiting);
         state.pendings.insert(pending.id, pending);

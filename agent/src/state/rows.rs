@@ -12,6 +12,7 @@ use strongroom_proto::words::{
 
 use super::ceremony::{Ceremony, CeremonyNames};
 use super::{LogId, Map, State};
+use crate::identity::Attested;
 use crate::keystore::{SealedSeed, SeedContext, VaultKey};
 
 /// What the store needs to know of a kind of row.
@@ -81,7 +82,10 @@ pub struct Identity {
     /// What a script is held to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceLimits>,
-    /// Slug and display name.
+    /// Whether certificates log it in, those that name one of [`IdentityNames::principals`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub certificates: bool,
+    /// Slug, display name and principals.
     #[serde(skip, default = "IdentityNames::unknown")]
     pub names: IdentityNames,
 }
@@ -92,6 +96,12 @@ impl Identity {
     pub fn is_active(&self, now: Timestamp) -> bool {
         matches!(self.status, IdentityStatus::Active | IdentityStatus::Held)
             && self.until.is_none_or(|until| now < until)
+    }
+
+    /// True if a certificate that names these principals may log it in.
+    #[must_use]
+    pub fn is_named_by(&self, principals: &[String]) -> bool {
+        self.certificates && principals.iter().any(|principal| self.names.principals.contains(principal))
     }
 }
 
@@ -107,6 +117,9 @@ pub struct IdentityNames {
     pub slug: Slug,
     /// For the screen.
     pub name: String,
+    /// What a certificate has to name, literally.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub principals: Vec<String>,
 }
 
 /// An SSH key. A fingerprint belongs to one identity for ever.
@@ -130,6 +143,13 @@ pub struct Key {
     pub added_by: Option<IdentityId>,
     /// Whether its hardware has been attested; FIDO flags of others prove nothing.
     pub attested: bool,
+    /// What its maker said of it when it was enrolled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<Attested>,
+    /// True once it has logged in with a certificate: then it is bound to its identity, and logs in that way while the
+    /// identity may.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub certified: bool,
     /// Since when.
     pub added_at: Timestamp,
     /// The comment of the key file.
@@ -138,7 +158,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// True if it may log in.
+    /// True if it may log in by itself.
     #[must_use]
     pub const fn logs_in(&self) -> bool {
         self.active && self.confirmed
@@ -391,13 +411,13 @@ macro_rules! unknown_names {
     ($($names:ident { $($field:ident),* })+) => {
         $(impl $names {
             fn unknown() -> Self {
-                Self { slug: Slug::lowest(), $($field: String::new(),)* }
+                Self { slug: Slug::lowest(), $($field: Default::default(),)* }
             }
         })+
     };
 }
 unknown_names! {
-    IdentityNames { name }
+    IdentityNames { name, principals }
     VaultNames { name }
     AccountNames { issuer, label }
 }
@@ -474,13 +494,17 @@ row!(Identity, "identity", decides: true,
     key: |identity| identity.id.as_bytes().to_vec(), log: |_| LogId::Org, names: IdentityNames,
     place: |identity, state| {
         state.identity_slugs.insert(identity.names.slug.clone(), identity.id);
+        index(&mut state.officers, identity.id, !identity.roles.is_empty());
         state.identities.insert(identity.id, identity);
     },
     displace: |_, _| {});
 
 row!(Key, "key", decides: true,
     key: |key| key.fingerprint.clone().into_bytes(), log: |_| LogId::Org, names: KeyNames,
-    place: |key, state| { state.keys.insert(key.fingerprint.clone(), key); },
+    place: |key, state| {
+        state.keys_by_identity.insert((key.identity, key.fingerprint.clone()), ());
+        state.keys.insert(key.fingerprint.clone(), key);
+    },
     displace: |_, _| {});
 
 row!(Login, "login", decides: false,

@@ -33,7 +33,7 @@ fn org() -> Org {
 fn admin() -> NewIdentity {
     NewIdentity {
         id: IdentityId::random(),
-        names: IdentityNames { slug: Slug::new("jana").unwrap(), name: "Jana".to_owned() },
+        names: IdentityNames { slug: Slug::new("jana").unwrap(), name: "Jana".to_owned(), principals: Vec::new() },
         kind: IdentityKind::Technician,
         roles: vec![OrgRole::Admin],
         until: None,
@@ -47,6 +47,8 @@ fn admin() -> NewIdentity {
             confirmed: true,
             added_by: None,
             attested: false,
+            attestation: None,
+            certified: false,
             added_at: Timestamp::UNIX_EPOCH,
             names: KeyNames { comment: "jana@laptop".to_owned() },
         },
@@ -181,6 +183,37 @@ async fn the_time_of_a_log_never_goes_back() {
 }
 
 #[tokio::test]
+async fn a_signature_counter_that_falls_back_is_an_alarm_and_the_highest_is_remembered() {
+    use crate::commands::{Caller, session};
+    use strongroom_proto::audit::record::{Actor, From, Record};
+    let bench = Bench::new();
+    let store = bench.founded().await;
+    let identity = store.view().identity(&Slug::new("jana").unwrap()).unwrap().id;
+    let login = |counter| {
+        let (assurance, key) = (strongroom_proto::words::Assurance::SoftwareKey, "SHA256:jana".to_owned());
+        let session = strongroom_proto::ids::SessionId::random();
+        let from = From { client: "test".to_owned(), pid: None, uid: None };
+        let caller = Caller { actor: Actor { assurance, identity, key, session }, from };
+        store.submit(move |tx| session::begin(tx, &caller, Some(counter), None))
+    };
+    let mut alarms = Vec::new();
+    for counter in [7, 7, 9, 8, 9, 10] {
+        alarms.push(*login(counter).await.unwrap().value());
+        assert_eq!(
+            store.view().logins[&identity].counters["SHA256:jana"],
+            counter.max(if counter == 8 { 9 } else { 0 })
+        );
+    }
+    assert_eq!(alarms, [false, false, false, true, false, false]);
+    let records = store.readers().records(LogId::Org, Page::From(0), 20).unwrap();
+    let records = records.iter().map(|record| serde_json::from_str::<Record>(&record.record).unwrap());
+    let alarmed: Vec<Record> = records.filter(|record| record.detail.contains_key("alert")).collect();
+    assert_eq!(alarmed.len(), 1);
+    assert_eq!(alarmed[0].detail["counter"], 8);
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_second_agent_is_kept_from_the_file() {
     let bench = Bench::new();
     let store = bench.founded().await;
@@ -225,7 +258,12 @@ fn a_sealed_row_opens_only_as_it_was_sealed() {
         enrolled_by: None,
         vetted: true,
         service: None,
-        names: IdentityNames { slug: Slug::new("jana").unwrap(), name: "Jana Novak".to_owned() },
+        certificates: false,
+        names: IdentityNames {
+            slug: Slug::new("jana").unwrap(),
+            name: "Jana Novak".to_owned(),
+            principals: Vec::new(),
+        },
     };
     let stored = sealer.seal(&identity, 3).unwrap();
     assert_eq!(sealer.open::<Identity>(&stored).unwrap(), identity);

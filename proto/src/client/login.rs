@@ -11,6 +11,7 @@ use crate::login::{
     AGENT_NAMESPACE, ENDORSEMENT_LIFE_S_MAX, ENDORSEMENT_NAMESPACE, LOGIN_NAMESPACE, NONCE_LEN, agent_text,
     endorsement_text, login_text,
 };
+use crate::method::agent::Status;
 use crate::method::session::{Open, Opened, Prove, Proved};
 use crate::rpc::PROTOCOL_VERSION;
 use crate::sshsig::{self, SshSigError};
@@ -91,11 +92,17 @@ impl Client {
     /// Each [`LoginError`] under its condition; nothing is signed unless the agent has proved itself and is pinned.
     pub async fn login(&mut self, login: Login<'_>) -> Result<Proved, LoginError> {
         let client_nonce = nonce()?;
+        // An agent that knows no certificates knows no such field either, and would refuse the call.
+        let certificate = match login.signer.certificate() {
+            Some(line) if self.call(&Status {}).await?.certificates => Some(line.to_owned()),
+            _ => None,
+        };
         let open = Open {
             protocol: PROTOCOL_VERSION,
             client: login.client.to_owned(),
             identity: login.identity.clone(),
             public_key: openssh(login.signer.public_key()).ok_or(LoginError::Key)?,
+            certificate,
             client_nonce: client_nonce.clone(),
         };
         let opened = self.call(&open).await?;

@@ -24,6 +24,11 @@ pub trait Signer: Send + Sync {
     /// The key that signs.
     fn public_key(&self) -> &PublicKey;
 
+    /// The certificate of that key, as the line of a `-cert.pub` file, if there is one to offer beside it.
+    fn certificate(&self) -> Option<&str> {
+        None
+    }
+
     /// Signs a text: an armoured SSHSIG with hash sha512. May take as long as a person takes to touch a key.
     ///
     /// # Errors

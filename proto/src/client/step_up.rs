@@ -20,6 +20,12 @@ pub(super) struct Known {
 }
 
 impl Client {
+    /// The fingerprint of the agent that proved itself at the login; `None` before.
+    #[must_use]
+    pub fn agent_fingerprint(&self) -> Option<&str> {
+        self.known.as_ref().map(|known| known.agent.as_str())
+    }
+
     /// Signs a call and makes it. `signer` is the one of the login; it may ask for a touch.
     ///
     /// # Errors

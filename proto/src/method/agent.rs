@@ -31,6 +31,12 @@ pub struct StatusResult {
     pub token: Health,
     /// Whether the store can commit, and every vault matches its log.
     pub store: Health,
+    /// Users of the system and keys whose logins are held back now, because proofs of theirs failed again and again.
+    #[serde(default)]
+    pub held_back: u64,
+    /// Whether certificates log people in here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub certificates: bool,
     /// What an operator should have done by now, in sentences: a backup, a drill.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overdue: Vec<String>,

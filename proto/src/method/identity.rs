@@ -46,8 +46,11 @@ pub struct Item {
     pub vetted: bool,
     /// The groups it is in.
     pub groups: Vec<Slug>,
-    /// Its keys.
+    /// Its keys, but for those that only ever came with a certificate.
     pub keys: Vec<Key>,
+    /// What a certificate has to name to log it in; absent if no certificate does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principals: Option<Vec<String>>,
     /// Last login; absent if never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_login: Option<Timestamp>,
@@ -70,6 +73,9 @@ pub struct Key {
     pub confirmed: bool,
     /// Whether its hardware is known: attested at enrolment, or seen by two people.
     pub attested: bool,
+    /// What its maker's certificate calls it, if it was attested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
 }
 
 /// Enrols an identity with its first key. Admins only; never a key of their own.
@@ -87,6 +93,10 @@ pub struct Enrol {
     pub roles: Vec<OrgRole>,
     /// The SSH public key, as a line of a `.pub` file.
     pub public_key: String,
+    /// Of a FIDO key: the file that `ssh-keygen -O write-attestation` made with the challenge of
+    /// [`crate::login::attestation_challenge`], in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<String>,
     /// When it ends by itself; a contractor's has to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
@@ -118,6 +128,9 @@ pub struct KeyAdd {
     pub identity: Slug,
     /// The SSH public key, as a line of a `.pub` file.
     pub public_key: String,
+    /// As in [`Enrol`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<String>,
 }
 method!(KeyAdd => "identity.key_add" -> KeyAdded);
 
@@ -222,6 +235,34 @@ pub struct RolesChanged {
     /// The change that a second person has to confirm, or may look at later; absent if none was added.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<PendingId>,
+    /// Where it was recorded.
+    pub receipt: Receipt,
+}
+
+/// Lets certificates of the configured authorities log an identity in, or no longer. What is added waits for a second person;
+/// what is taken away goes at once and ends the sessions that depend on it. Admins only; never their own.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificates {
+    /// Whose.
+    pub identity: Slug,
+    /// What a certificate has to name, literally: all of it, at most 16; an empty list means the slug. Absent: no
+    /// certificate logs it in any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principals: Option<Vec<String>>,
+}
+method!(Certificates => "identity.certificates" -> CertificatesChanged);
+
+/// What became of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CertificatesChanged {
+    /// False while it waits for a second person.
+    pub in_force: bool,
+    /// The change that a second person has to confirm, or may look at later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<PendingId>,
+    /// Sessions ended.
+    pub sessions: u64,
     /// Where it was recorded.
     pub receipt: Receipt,
 }

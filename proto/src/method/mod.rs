@@ -70,6 +70,7 @@ pub const NAMES: &[&str] = &[
     identity::Revoke::NAME,
     identity::Update::NAME,
     identity::Roles::NAME,
+    identity::Certificates::NAME,
     identity::Suspend::NAME,
     identity::Resume::NAME,
     identity::Report::NAME,

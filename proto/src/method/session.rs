@@ -19,6 +19,10 @@ pub struct Open {
     pub identity: Slug,
     /// The SSH public key that will sign, as `type base64`.
     pub public_key: String,
+    /// The certificate of that key, as the line of its `-cert.pub` file; used if the key itself is not enrolled for the
+    /// identity. Only for an agent that takes certificates ([`super::agent::StatusResult::certificates`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// 32 random bytes, 64 hex digits.
     pub client_nonce: String,
 }

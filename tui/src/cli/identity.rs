@@ -1,26 +1,24 @@
 //! `strongroom identity`: people and scripts, and their keys.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Subcommand;
 use jiff::Timestamp;
 use serde::Serialize;
 use strongroom_proto::ids::{IdentityId, PendingId, Slug};
+use strongroom_proto::login::attestation_challenge;
 use strongroom_proto::method::identity::{self, Enrol, KeyAdd, KeyRemove, Resume, Revoke, Roles, Suspend, Update};
 use strongroom_proto::policy::{Hours, ServiceLimits};
 use strongroom_proto::words::{IdentityKind, OrgRole};
 
 use super::context::Context;
 use super::error::CliError;
+use super::key_file::{read_attestation, read_public_key};
 use super::output::table;
 use super::pending::waits;
 use super::report::report;
 use super::vault::words;
 use super::when;
-
-/// Longest public key file that is read, in bytes.
-const KEY_FILE_LEN_MAX: u64 = 16 * 1024;
 
 /// `strongroom identity`
 #[derive(Debug, Subcommand)]
@@ -36,6 +34,9 @@ pub(super) enum Identity {
         /// The SSH public key
         #[arg(long, value_name = "FILE.pub")]
         key: PathBuf,
+        /// Of a security key: the file that ssh-keygen -O write-attestation made (see identity challenge)
+        #[arg(long, value_name = "FILE")]
+        attestation: Option<PathBuf>,
         /// technician, contractor or service
         #[arg(long, default_value = "technician")]
         kind: IdentityKind,
@@ -44,6 +45,15 @@ pub(super) enum Identity {
         role: Vec<OrgRole>,
         #[command(flatten)]
         limits: Limits,
+    },
+    /// Print the challenge with which somebody's security key attests itself when it is made
+    ///
+    /// ssh-keygen -t ed25519-sk -O challenge=FILE -O write-attestation=FILE2, with exactly this text in FILE; then enrol the key
+    /// with --attestation FILE2.
+    Challenge {
+        /// Whose key it is to be
+        #[arg(value_name = "SLUG")]
+        slug: Slug,
     },
     /// List identities
     #[command(name = "list", visible_alias = "ls")]
@@ -79,6 +89,18 @@ pub(super) enum Identity {
         /// A role to remove; may be repeated
         #[arg(long, value_name = "ROLE")]
         remove: Vec<OrgRole>,
+    },
+    /// Let certificates of the MSP's own authority log somebody in; waits for a second person (admins, not their own)
+    Certificates {
+        /// Whose
+        #[arg(value_name = "SLUG")]
+        slug: Slug,
+        /// What a certificate has to name, if not the slug; may be repeated
+        #[arg(long, value_name = "PRINCIPAL", conflicts_with = "withdraw")]
+        principal: Vec<String>,
+        /// No certificate logs them in any more: at once
+        #[arg(long)]
+        withdraw: bool,
     },
     /// End all sessions of an identity and keep it from logging in until it is resumed (admins)
     Suspend {
@@ -151,6 +173,9 @@ pub(super) enum Key {
         /// The SSH public key
         #[arg(value_name = "FILE.pub")]
         file: PathBuf,
+        /// Of a security key: the file that ssh-keygen -O write-attestation made (see identity challenge)
+        #[arg(long, value_name = "FILE")]
+        attestation: Option<PathBuf>,
     },
     /// Remove a key; sessions opened with it end (admins, and everybody their own)
     #[command(name = "rm")]
@@ -193,6 +218,21 @@ struct Touched<'a> {
 }
 
 #[derive(Serialize)]
+struct Challenge<'a> {
+    identity: &'a Slug,
+    challenge: &'a str,
+}
+
+#[derive(Serialize)]
+struct CertificatesChanged<'a> {
+    identity: &'a Slug,
+    in_force: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending: Option<PendingId>,
+    sessions: u64,
+}
+
+#[derive(Serialize)]
 struct Suspended<'a> {
     identity: &'a Slug,
     sessions: u64,
@@ -219,14 +259,16 @@ struct Revoked<'a> {
 
 pub(super) async fn identity(context: &Context, command: Identity) -> Result<(), CliError> {
     match command {
-        Identity::Enrol { slug, name, key, kind, role, limits } => {
+        Identity::Enrol { slug, name, key, attestation, kind, role, limits } => {
             let public_key = read_public_key(&key)?;
+            let attestation = read_attestation(attestation.as_deref())?;
             let call = Enrol {
                 identity: slug.clone(),
                 name,
                 kind,
                 roles: role,
                 public_key,
+                attestation,
                 until: limits.until,
                 service: limits.service(),
             };
@@ -244,9 +286,17 @@ pub(super) async fn identity(context: &Context, command: Identity) -> Result<(),
             let list = context.log_in().await?.call(&identity::List {}).await?;
             context.out.answer("strongroom.identities/1", &list, &text(&list.items, context.out.terminal))
         }
-        Identity::Key(Key::Add { slug, file }) => {
+        Identity::Challenge { slug } => {
+            let client = context.log_in().await?;
+            let text = client.agent_fingerprint().map(|agent| attestation_challenge(agent, &slug)).unwrap_or_default();
+            let body = Challenge { identity: &slug, challenge: &text };
+            context.out.answer("strongroom.attestation_challenge/1", &body, &text)
+        }
+        Identity::Key(Key::Add { slug, file, attestation }) => {
             let public_key = read_public_key(&file)?;
-            let added = context.log_in().await?.call(&KeyAdd { identity: slug.clone(), public_key }).await?;
+            let attestation = read_attestation(attestation.as_deref())?;
+            let call = KeyAdd { identity: slug.clone(), public_key, attestation };
+            let added = context.log_in().await?.call(&call).await?;
             let fingerprint = &added.fingerprint;
             let (in_force, pending) = (added.in_force, added.pending);
             let body = KeyAdded { identity: &slug, fingerprint, in_force, pending };
@@ -281,6 +331,19 @@ pub(super) async fn identity(context: &Context, command: Identity) -> Result<(),
                 None => format!("Changed the roles of {slug}"),
             };
             context.out.changed("strongroom.roles_changed/1", body, &changed.receipt, &sentence)
+        }
+        Identity::Certificates { slug, principal, withdraw } => {
+            let principals = (!withdraw).then_some(principal);
+            let call = identity::Certificates { identity: slug.clone(), principals };
+            let changed = context.log_in().await?.call(&call).await?;
+            let (in_force, pending, sessions) = (changed.in_force, changed.pending, changed.sessions);
+            let body = CertificatesChanged { identity: &slug, in_force, pending, sessions };
+            let sentence = if withdraw {
+                format!("No certificate logs {slug} in any more: ended {sessions} sessions")
+            } else {
+                waits(&format!("{slug} logs in by certificate"), in_force, pending)
+            };
+            context.out.changed("strongroom.certificates_changed/1", body, &changed.receipt, &sentence)
         }
         Identity::Suspend { slug, reason } => suspend(context, &slug, reason).await,
         Identity::Report { slug, days } => report(context, slug, days).await,
@@ -319,23 +382,6 @@ async fn suspend(context: &Context, slug: &Slug, reason: String) -> Result<(), C
     context.out.changed("strongroom.identity_suspended/1", body, &suspended.receipt, &sentence)
 }
 
-/// Reads the one line of a `.pub` file. A private key is refused here, before it could leave this machine.
-fn read_public_key(path: &Path) -> Result<String, CliError> {
-    let failed = |error: std::io::Error| CliError::caused(&format!("cannot read {}", path.display()), &error);
-    let file = std::fs::File::open(path).map_err(failed)?;
-    let mut text = zeroize::Zeroizing::new(String::new());
-    file.take(KEY_FILE_LEN_MAX).read_to_string(&mut text).map_err(failed)?;
-    if text.contains("PRIVATE KEY") {
-        return Err(CliError::usage(format!("{} is a private key.", path.display()))
-            .hint(format!("give its public half: {}.pub", path.display())));
-    }
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    match (lines.next(), lines.next()) {
-        (Some(line), None) => Ok(line.to_owned()),
-        _ => Err(CliError::usage(format!("{} does not hold exactly one public key.", path.display()))),
-    }
-}
-
 fn text(items: &[identity::Item], terminal: bool) -> String {
     let mut rows = Vec::new();
     for item in items {
@@ -354,37 +400,13 @@ fn text(items: &[identity::Item], terminal: bool) -> String {
             format!("{}{waits}", key.fingerprint)
         };
         let mut keys: Vec<String> = item.keys.iter().filter(|key| key.active).map(shown).collect();
+        if let Some(principals) = &item.principals {
+            keys.push(format!("certificates for {}", principals.join(", ")));
+        }
         if keys.is_empty() {
             keys.push("-".to_owned());
         }
         rows.extend(keys.into_iter().map(|key| who.iter().cloned().chain([key]).collect()));
     }
     table(&["IDENTITY", "NAME", "KIND", "STATUS", "ROLES", "LAST LOGIN", "UNTIL", "KEY"], &rows, terminal)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &str) -> Result<String, CliError> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("key");
-        std::fs::write(&path, text).unwrap();
-        read_public_key(&path)
-    }
-
-    #[test]
-    fn a_private_key_never_leaves() {
-        let private = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n";
-        let error = read(private).unwrap_err();
-        assert_eq!(error.code, 2);
-        assert!(error.hint.unwrap().ends_with("key.pub"));
-    }
-
-    #[test]
-    fn a_public_key_file_has_one_line() {
-        assert_eq!(read("# a comment\nssh-ed25519 AAAA jana\r\n").unwrap(), "ssh-ed25519 AAAA jana");
-        assert_eq!(read("").unwrap_err().code, 2);
-        assert_eq!(read("ssh-ed25519 AAAA\nssh-ed25519 BBBB\n").unwrap_err().code, 2);
-    }
 }

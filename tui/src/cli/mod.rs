@@ -19,6 +19,7 @@ mod group;
 mod hours;
 mod identity;
 mod import;
+mod key_file;
 mod list;
 mod output;
 mod pending;

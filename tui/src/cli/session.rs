@@ -122,6 +122,9 @@ fn status_text(status: &StatusResult) -> String {
         ("running since", when::utc(status.started_at)),
         ("its clock", when::utc(status.now)),
     ]);
+    if status.held_back > 0 {
+        pairs.push(("held back", format!("logins of {} users or keys", status.held_back)));
+    }
     pairs.extend(status.overdue.iter().map(|sentence| ("overdue", sentence.clone())));
     lines(&pairs)
 }
@@ -164,12 +167,15 @@ mod tests {
             store: Health::Failing,
             workers: vec![Worker { health: Health::Ok, for_s: 61, restarts: 1, resident_kib: 20_480, in_flight: 0 }],
             token_trouble: None,
+            held_back: 2,
+            certificates: false,
             overdue: vec!["there is no backup yet".into()],
         };
         let text = status_text(&status);
         assert!(text.starts_with("state         NO CODES: sealed"), "{text}");
         assert!(text.contains("store         FAILING\n"), "{text}");
         assert!(text.contains("worker        ok for 61 s, 20 MiB, replaced once\n"), "{text}");
+        assert!(text.contains("held back     logins of 2 users or keys\n"), "{text}");
         assert!(text.contains("overdue       there is no backup yet\n"), "{text}");
         assert!(text.contains("its clock     2026-11-21 19:00:00Z\n"), "{text}");
     }

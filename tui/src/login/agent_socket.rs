@@ -6,13 +6,14 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ssh_key::{Algorithm, PublicKey};
 use strongroom_proto::client::{SignError, Signer};
 use strongroom_proto::sshsig;
 
 use super::Person;
+use super::certificate::Offered;
 use super::child::SIGN_TIMEOUT;
 use super::envelope::{armoured, put, signed_data, take};
 use super::keygen::needs_touch;
@@ -158,27 +159,74 @@ impl SshAgent {
 /// Signs with a key that an ssh-agent holds.
 pub struct AgentSigner {
     agent: SshAgent,
+    /// What the agent knows the key by: the key itself, or a certificate where it holds the key only with one.
+    name: Vec<u8>,
     blob: Vec<u8>,
     public_key: PublicKey,
+    certificate: Option<Offered>,
     person: Arc<dyn Person>,
 }
 
 impl AgentSigner {
-    /// Signs with this key of the agent. `None` if the key is of a kind that Strongroom does not know.
+    /// Signs with this key of the agent, or with the key of this certificate. `None` if the key is of a kind that Strongroom
+    /// does not know.
     #[must_use]
     pub fn new(agent: &SshAgent, key: &AgentKey, person: Arc<dyn Person>) -> Option<Self> {
-        let public_key = PublicKey::from_bytes(&key.blob).ok()?;
+        let certificate = Offered::from_bytes(&key.blob);
+        let (public_key, blob) = match &certificate {
+            Some(certificate) => (certificate.key().clone(), certificate.key().to_bytes().ok()?),
+            None => (PublicKey::from_bytes(&key.blob).ok()?, key.blob.clone()),
+        };
         let known = match public_key.algorithm() {
             Algorithm::Dsa | Algorithm::Other(_) => false,
             _ => !public_key.key_data().is_certificate(),
         };
-        known.then(|| Self { agent: agent.clone(), blob: key.blob.clone(), public_key, person })
+        let (agent, name) = (agent.clone(), key.blob.clone());
+        known.then(|| Self { agent, name, blob, public_key, certificate, person })
+    }
+
+    /// The keys of an agent, each once: with a certificate of it that is valid now, if the agent has one.
+    ///
+    /// # Errors
+    /// Those of [`SshAgent::keys`].
+    pub fn all(agent: &SshAgent, person: &Arc<dyn Person>) -> Result<Vec<Self>, AgentError> {
+        let mut found: Vec<Self> = Vec::new();
+        let offered = agent.keys()?;
+        for signer in offered.iter().filter_map(|key| Self::new(agent, key, Arc::clone(person))) {
+            match found.iter_mut().find(|other| other.blob == signer.blob) {
+                Some(known) => known.merge(signer),
+                None => found.push(signer),
+            }
+        }
+        // A key that the agent knows only by a certificate which has ended is of no use: it may be no key for anything else.
+        let now = SystemTime::now();
+        for signer in &mut found {
+            signer.certificate = signer.certificate.take().filter(|certificate| certificate.is_valid(now));
+        }
+        Ok(found)
+    }
+
+    /// Takes over what the same key under another name is good for.
+    fn merge(&mut self, other: Self) {
+        if other.certificate.is_none() {
+            // The plain key: agents that hold both sign with either.
+            self.name = other.name;
+        }
+        let now = SystemTime::now();
+        let lasts = |certificate: &Option<Offered>| certificate.as_ref().map(|offered| offered.lasts(now));
+        if lasts(&other.certificate) > lasts(&self.certificate) {
+            self.certificate = other.certificate;
+        }
     }
 }
 
 impl Signer for AgentSigner {
     fn public_key(&self) -> &PublicKey {
         &self.public_key
+    }
+
+    fn certificate(&self) -> Option<&str> {
+        self.certificate.as_ref().map(Offered::line)
     }
 
     fn sign(&self, namespace: &str, text: &[u8]) -> Result<String, SignError> {
@@ -188,7 +236,7 @@ impl Signer for AgentSigner {
         let flags = if self.public_key.key_data().is_rsa() { RSA_SHA2_512 } else { 0 };
         let signature = self
             .agent
-            .sign(&self.blob, &signed_data(namespace, text), flags)
+            .sign(&self.name, &signed_data(namespace, text), flags)
             .map_err(|error| SignError(error.to_string()))?;
         Ok(armoured(&self.blob, namespace, &signature))
     }

@@ -41,7 +41,7 @@ fn every_key_type_in_a_real_agent_signs() {
 }
 
 #[test]
-fn a_certificate_beside_its_key_is_passed_over_and_a_locked_agent_offers_nothing() {
+fn a_certificate_and_its_key_are_one_key_and_an_emptied_agent_refuses() {
     let folder = KeyFolder::new();
     let agent = Agent::start(&folder);
     let (key, authority) = (folder.make("ed25519", "", ""), folder.make("ed25519", "", ""));
@@ -51,10 +51,11 @@ fn a_certificate_beside_its_key_is_passed_over_and_a_locked_agent_offers_nothing
     let offered = ssh_agent.keys().unwrap();
     assert_eq!(offered.len(), 2);
     let person: Arc<dyn Person> = Arc::new(TestPerson::default());
-    let usable = offered.iter().filter(|key| AgentSigner::new(&ssh_agent, key, Arc::clone(&person)).is_some());
-    assert_eq!(usable.count(), 1);
-
-    let signer = offered.iter().find_map(|key| AgentSigner::new(&ssh_agent, key, Arc::clone(&person))).unwrap();
+    let mut signers = AgentSigner::all(&ssh_agent, &person).unwrap();
+    assert_eq!(signers.len(), 1);
+    let signer = signers.remove(0);
+    assert_eq!(signer.public_key().key_data(), key.public().key_data());
+    assert!(signer.certificate().is_some());
     let removed = agent.ssh_add().args(["-q", "-D"]).stderr(std::process::Stdio::null()).status().unwrap();
     assert!(removed.success());
     assert!(ssh_agent.keys().unwrap().is_empty());

@@ -9,7 +9,8 @@ use ssh_key::PublicKey;
 use strongroom_proto::client::{SignError, Signer};
 use strongroom_proto::sshsig;
 
-use super::agent_socket::{AgentError, AgentKey, AgentSigner, SshAgent};
+use super::agent_socket::{AgentError, AgentSigner, SshAgent};
+use super::certificate::{Certified, Offered};
 use super::key_file::{KeyFile, KeyFileError, public_beside};
 use super::{Person, SignCommand};
 
@@ -74,16 +75,49 @@ pub fn choose(wish: Wish<'_>, person: Arc<dyn Person>) -> Result<Box<dyn Signer>
     match (wish.sign_command, wish.key) {
         (Some(_), None) => Err(ChooseError::CommandWithoutKey),
         (Some(command), Some(path)) => {
-            let public = public_in(path).or_else(|| public_beside(path));
+            let named = Offered::in_file(path);
+            let public = named.as_ref().map(|offered| offered.key().clone());
+            let public = public.or_else(|| public_in(path)).or_else(|| public_beside(path));
             let public = public.ok_or_else(|| ChooseError::Public { path: path.to_owned() })?;
-            Ok(Box::new(SignCommand::new(command, public)))
+            let offered = named.or_else(|| Offered::beside(path, &public));
+            Ok(with_certificate(Box::new(SignCommand::new(command, public)), offered))
         }
+        (None, Some(path)) if Offered::is_named(path) => by_certificate_file(path, agent, wish.ask_now, person),
         (None, Some(path)) => match public_in(path) {
             Some(public) => by_public_file(path, &public, agent, wish.ask_now, person),
             None if path.extension() == Some(OsStr::new("pub")) => Err(ChooseError::Public { path: path.to_owned() }),
             None => by_private_file(path, agent, wish.ask_now, person),
         },
         (None, None) => only_one(&agent.map_err(ChooseError::Agent)?, &person),
+    }
+}
+
+/// By a `-cert.pub` file: the key is beside it or in the ssh-agent, and the certificate is offered though it may have ended:
+/// then the agent's refusal tells.
+fn by_certificate_file(
+    path: &Path,
+    agent: Result<SshAgent, AgentError>,
+    ask_now: bool,
+    person: Arc<dyn Person>,
+) -> Result<Box<dyn Signer>, ChooseError> {
+    let offered = Offered::in_file(path).ok_or_else(|| ChooseError::Public { path: path.to_owned() })?;
+    let signer = match held(agent, offered.key(), &person) {
+        Some(signer) => signer,
+        None => match offered.private_beside(path) {
+            Some(private) => from_file(KeyFile::open(&private, person)?, ask_now)?,
+            None => return Err(ChooseError::NotHeld { path: path.to_owned() }),
+        },
+    };
+    Ok(with_certificate(signer, Some(offered)))
+}
+
+/// The signer with a certificate to offer beside its key, unless it knows one itself.
+fn with_certificate(signer: Box<dyn Signer>, offered: Option<Offered>) -> Box<dyn Signer> {
+    match offered {
+        Some(offered) if offered.key().key_data() == signer.public_key().key_data() => {
+            Box::new(Certified { signer, offered })
+        }
+        _ => signer,
     }
 }
 
@@ -94,12 +128,13 @@ fn by_public_file(
     ask_now: bool,
     person: Arc<dyn Person>,
 ) -> Result<Box<dyn Signer>, ChooseError> {
+    let offered = Offered::beside(path, public);
     if let Some(signer) = held(agent, public, &person) {
-        return Ok(signer);
+        return Ok(with_certificate(signer, offered));
     }
     let private = path.with_extension("");
     if path.extension() == Some(OsStr::new("pub")) && private.is_file() {
-        return from_file(KeyFile::open(&private, person)?, ask_now);
+        return Ok(with_certificate(from_file(KeyFile::open(&private, person)?, ask_now)?, offered));
     }
     Err(ChooseError::NotHeld { path: path.to_owned() })
 }
@@ -111,12 +146,13 @@ fn by_private_file(
     person: Arc<dyn Person>,
 ) -> Result<Box<dyn Signer>, ChooseError> {
     let file = KeyFile::open(path, Arc::clone(&person))?;
+    let offered = Offered::beside(path, file.public_key());
     if file.asks()
         && let Some(signer) = held(agent, file.public_key(), &person)
     {
-        return Ok(signer);
+        return Ok(with_certificate(signer, offered));
     }
-    from_file(file, ask_now)
+    Ok(with_certificate(from_file(file, ask_now)?, offered))
 }
 
 fn from_file(mut file: KeyFile, ask_now: bool) -> Result<Box<dyn Signer>, ChooseError> {
@@ -128,15 +164,13 @@ fn from_file(mut file: KeyFile, ask_now: bool) -> Result<Box<dyn Signer>, Choose
 
 /// The key's signer in the ssh-agent, if there is one and it holds the key.
 fn held(agent: Result<SshAgent, AgentError>, public: &PublicKey, person: &Arc<dyn Person>) -> Option<Box<dyn Signer>> {
-    let agent = agent.ok()?;
-    let blob = public.to_bytes().ok()?;
-    let key: AgentKey = agent.keys().ok()?.into_iter().find(|key| key.blob == blob)?;
-    Some(Box::new(AgentSigner::new(&agent, &key, Arc::clone(person))?))
+    let signers = AgentSigner::all(&agent.ok()?, person).ok()?;
+    let signer = signers.into_iter().find(|signer| signer.public_key().key_data() == public.key_data())?;
+    Some(Box::new(signer))
 }
 
 fn only_one(agent: &SshAgent, person: &Arc<dyn Person>) -> Result<Box<dyn Signer>, ChooseError> {
-    let keys = agent.keys().map_err(ChooseError::Agent)?;
-    let mut signers: Vec<_> = keys.iter().filter_map(|key| AgentSigner::new(agent, key, Arc::clone(person))).collect();
+    let mut signers = AgentSigner::all(agent, person).map_err(ChooseError::Agent)?;
     match (signers.pop(), signers.is_empty()) {
         (None, _) => Err(ChooseError::NoneHeld),
         (Some(signer), true) => Ok(Box::new(signer)),

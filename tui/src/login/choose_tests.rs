@@ -87,3 +87,56 @@ fn a_signing_command_needs_to_know_its_key() {
         assert!(signs(&*choose(Wish { key: Some(&path), ..wish }, person()).unwrap(), &key));
     }
 }
+
+/// Certifies a key as `ssh-keygen -s` is told to.
+fn certify(key: &Key, authority: &Key, validity: &str) -> std::path::PathBuf {
+    let mut command = std::process::Command::new("ssh-keygen");
+    command.args(["-q", "-I", "jana", "-n", "jana", "-V", validity, "-s"]).arg(&authority.path).arg(key.public_path());
+    assert!(command.status().unwrap().success());
+    let mut path = key.path.clone().into_os_string();
+    path.push("-cert.pub");
+    path.into()
+}
+
+#[test]
+fn a_certificate_is_offered_beside_its_key_unless_it_has_ended() {
+    let folder = KeyFolder::new();
+    let agent = Agent::start(&folder);
+    let (key, authority) = (folder.make("ed25519", "", ""), folder.make("ed25519", "", ""));
+    let sock = Some(agent.socket.as_os_str());
+    let file = certify(&key, &authority, "-2h:-1h");
+    let named = |path: &Path| choose(Wish { key: Some(path), ..Wish::default() }, person()).unwrap();
+    assert_eq!(named(&key.path).certificate(), None);
+    // Who names it wants the agent's word on it.
+    assert!(named(&file).certificate().is_some());
+
+    certify(&key, &authority, "+1h");
+    let line = std::fs::read_to_string(&file).unwrap();
+    for path in [&key.path, &key.public_path(), &file] {
+        let signer = named(path);
+        assert!(line.starts_with(signer.certificate().unwrap()), "{}", path.display());
+        assert!(signs(&*signer, &key), "the key signs, not the certificate");
+    }
+    // Somebody else's certificate under this name is no certificate of this key.
+    let other = folder.make("ed25519", "", "");
+    let others = certify(&other, &authority, "+1h");
+    std::fs::copy(&file, &others).unwrap();
+    assert_eq!(named(&other.path).certificate(), None);
+
+    // The ssh-agent holds key and certificate: one key, offered with it; and with the longer one of two.
+    agent.add(&key, &[]);
+    certify(&key, &authority, "+3h");
+    agent.add(&key, &[]);
+    let line = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&key.path).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let signer = choose(Wish { ssh_auth_sock: sock, ..Wish::default() }, person()).unwrap();
+    assert!(line.starts_with(signer.certificate().unwrap()));
+    assert!(signs(&*signer, &key));
+
+    // And it may hold the key under the certificate's name only.
+    let removed = agent.ssh_add().args(["-q", "-d"]).arg(key.public_path()).status().unwrap();
+    assert!(removed.success());
+    let signer = choose(Wish { ssh_auth_sock: sock, ..Wish::default() }, person()).unwrap();
+    assert!(signs(&*signer, &key));
+}

@@ -2,6 +2,7 @@
 //! [`Signer`](strongroom_proto::client::Signer); what is signed is decided elsewhere.
 
 mod agent_socket;
+mod certificate;
 mod child;
 mod choose;
 mod envelope;

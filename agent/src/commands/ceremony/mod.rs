@@ -17,7 +17,7 @@ use super::Caller;
 pub use super::step_up::Signed;
 use crate::access::{Operation, decide, facts};
 use crate::state::ceremony::{Ceremony, Party};
-use crate::state::rows::{Account, Policy};
+use crate::state::rows::{Account, Key, Policy};
 use crate::state::{LogId, State};
 use crate::store::tx::{Draft, Refusal, Tx};
 
@@ -72,12 +72,12 @@ fn may_conduct(state: &State, party: &Party, vault: VaultId, now: Timestamp) -> 
 #[must_use]
 pub fn may_confirm(state: &State, vault: VaultId, proposer: IdentityId, now: Timestamp) -> Vec<IdentityId> {
     let able = |identity: IdentityId| {
-        state.keys_of(identity).any(|key| {
-            key.logs_in() && may_conduct(state, &Party { identity, key: key.fingerprint.clone() }, vault, now)
-        })
+        let party = |key: &Key| Party { identity, key: key.fingerprint.clone() };
+        state.acting_keys_of(identity).any(|key| may_conduct(state, &party(key), vault, now))
     };
-    let active = state.identities.values().filter(|identity| identity.is_active(now));
-    active.map(|identity| identity.id).filter(|identity| *identity != proposer && able(*identity)).collect()
+    let concerned = state.concerned([vault]);
+    let active = concerned.iter().filter_map(|identity| state.identities.get(identity));
+    active.filter(|identity| identity.is_active(now)).map(|identity| identity.id).filter(|identity| *identity != proposer && able(*identity)).collect()
 }
 
 /// The ceremony of a vault that is under way, if both its people still stand behind it.

@@ -86,7 +86,7 @@ fn at(seconds: i64) -> Timestamp {
 fn new_identity(place: usize, roles: Vec<OrgRole>) -> NewIdentity {
     NewIdentity {
         id: IdentityId::random(),
-        names: IdentityNames { slug: person_name(place), name: "Somebody".to_owned() },
+        names: IdentityNames { slug: person_name(place), name: "Somebody".to_owned(), principals: Vec::new() },
         kind: IdentityKind::Technician,
         roles,
         until: None,
@@ -100,6 +100,8 @@ fn new_identity(place: usize, roles: Vec<OrgRole>) -> NewIdentity {
             confirmed: true,
             added_by: None,
             attested: false,
+            attestation: None,
+            certified: false,
             added_at: Timestamp::UNIX_EPOCH,
             names: KeyNames::default(),
         },
@@ -156,7 +158,7 @@ impl World {
     }
 
     fn log_in(&mut self, who: usize) {
-        self.run(|tx, people| session::begin(tx, &caller(people, who), None)).unwrap();
+        self.run(|tx, people| session::begin(tx, &caller(people, who), None, None)).unwrap();
     }
 
     fn make_vault(&mut self, place: usize) {

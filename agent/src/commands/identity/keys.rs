@@ -7,7 +7,7 @@ use strongroom_proto::words::{IdentityStatus, OrgRole};
 
 use super::super::pending::{Standing, note};
 use super::super::{Caller, about_identity};
-use super::{check_key_unused, conflict, find};
+use super::{check_key_unused, conflict, find, note_attestation};
 use crate::access::Operation;
 use crate::state::LogId;
 use crate::state::pending::PendingChange;
@@ -34,6 +34,7 @@ pub fn key_add(tx: &mut Tx<'_>, caller: &Caller, slug: &Slug, key: &Key) -> Resu
     let own = identity.id == caller.identity();
     let mut draft = about_identity(caller.draft(&tx.state, EVENT), &identity);
     draft.target.key = Some(key.fingerprint.clone());
+    draft = note_attestation(draft, key);
     let _terms = caller
         .may(&tx.state, Operation::KeyAdd { own }, now)
         .map_err(|denial| caller.refused(&tx.state, denial, None, draft.clone()))?;
@@ -72,7 +73,8 @@ pub fn key_remove(tx: &mut Tx<'_>, caller: &Caller, slug: &Slug, fingerprint: &s
         .filter(|key| key.identity == identity.id && key.active)
         .cloned()
         .ok_or_else(|| Failure::new(ErrorKind::NotFound, format!("{slug} has no active key {fingerprint}.")))?;
-    if key.logs_in() && tx.state.keys_of(identity.id).filter(|key| key.logs_in()).count() < 2 {
+    let others = || tx.state.keys_of(identity.id).filter(|key| key.logs_in()).count() > 1;
+    if key.logs_in() && !identity.certificates && !others() {
         return Err(conflict(format!("It is the last key of {slug}: add another first, or revoke the identity.")));
     }
     tx.put(Key { active: false, ..key })?;

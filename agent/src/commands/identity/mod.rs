@@ -1,5 +1,6 @@
 //! Commands on identities: who is there, with which keys, and how that ends.
 
+pub mod certificates;
 mod change;
 mod end;
 mod keys;
@@ -146,6 +147,7 @@ pub(super) fn place_identity(
         enrolled_by: by.caller,
         vetted: by.vetted,
         service: new.service.clone(),
+        certificates: false,
         names: new.names.clone(),
     };
     let mut draft =
@@ -156,12 +158,25 @@ pub(super) fn place_identity(
     if let Some(service) = new.service.as_ref().and_then(|service| serde_json::to_string(service).ok()) {
         draft = draft.detail("service", service);
     }
+    draft = note_attestation(draft, &new.key);
     draft.target.key = Some(new.key.fingerprint.clone());
     tx.put(identity)?;
     // The first key waits for nobody: it opens nothing before somebody else has stood behind its owner.
     tx.put(Key { identity: new.id, added_at: now, added_by: by.caller, confirmed: true, ..new.key.clone() })?;
     let receipt = tx.append(LogId::Org, draft)?;
     Ok((new.id, receipt))
+}
+
+/// Says on record what proves a key's hardware.
+fn note_attestation(draft: Draft, key: &Key) -> Draft {
+    match &key.attestation {
+        Some(attested) => draft
+            .detail("attestation", attested.digest.clone())
+            .detail("aaguid", attested.aaguid.clone())
+            .detail("model", attested.model.clone())
+            .detail("root", attested.root.clone()),
+        None => draft,
+    }
 }
 
 fn check_new(tx: &Tx<'_>, new: &NewIdentity) -> Result<(), Refusal> {
@@ -171,14 +186,17 @@ fn check_new(tx: &Tx<'_>, new: &NewIdentity) -> Result<(), Refusal> {
             new.names.slug
         )));
     }
+    if tx.state.principal_of_another(new.names.slug.as_str(), Some(new.id)) {
+        return Err(conflict(format!("Certificates for {} log somebody else in.", new.names.slug)));
+    }
     check_key_unused(tx, new.id, &new.key.fingerprint)
 }
 
 /// A fingerprint belongs to one identity for ever: otherwise an admin could move a colleague's key to a puppet. One that was
-/// proposed for somebody and never confirmed may be proposed for them again.
+/// proposed for somebody and never confirmed may be proposed for them again; one that logs in by certificate may not.
 pub(super) fn check_key_unused(tx: &Tx<'_>, identity: IdentityId, fingerprint: &str) -> Result<(), Refusal> {
     let taken = tx.state.keys.get(fingerprint);
-    if taken.is_some_and(|key| key.identity != identity || key.active || key.confirmed) {
+    if taken.is_some_and(|key| key.identity != identity || key.active || key.confirmed || key.certified) {
         return Err(conflict(format!(
             "The key {fingerprint} is or was enrolled: a key belongs to one identity for ever."
         )));
