@@ -25,6 +25,17 @@ fn a_large_organisation_is_measured_too() {
 }
 
 #[test]
+fn decisions_starts_and_refusals_among_thousands_are_measured_too() {
+    let table = bench(&["--quick", "--people"]);
+    for line in
+        ["verifying and loading it", "a decision that allows", "a decision that refuses", "of what is not one's own"]
+    {
+        assert_eq!(table.matches(line).count(), 1, "{line}: {table}");
+    }
+    assert!(!table.contains("NaN"), "{table}");
+}
+
+#[test]
 fn workers_are_measured_against_the_module_in_process() {
     let table = bench(&["--quick", "--workers"]);
     for line in ["resident, in-process", "derived, in-process", "resident, 2 workers", "derived, 4 workers"] {

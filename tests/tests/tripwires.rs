@@ -229,6 +229,7 @@ async fn scripts_take_codes_of_their_accounts_and_contractors_end_on_their_day()
         public_key: person.public_key(),
         until,
         service,
+        attestation: None,
     };
     let give = |who: &str, role, accounts: Option<Vec<_>>| Give {
         vault: slug("acme"),

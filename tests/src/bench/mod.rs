@@ -2,10 +2,12 @@
 //! run, because machines change their pace from minute to minute. It measures and judges nothing.
 
 mod clients;
+mod crowd;
 mod disk;
 mod figures;
 mod floors;
 mod measure;
+mod people;
 mod scale;
 mod soak;
 mod workers;
@@ -22,6 +24,8 @@ struct Options {
     quick: bool,
     /// A large organisation instead of the usual table.
     scale: bool,
+    /// An organisation of thousands, instead of the usual table.
+    people: bool,
     /// What the worker process costs, instead of the usual table.
     workers: bool,
     /// So many releases in a row, instead of the usual table.
@@ -49,8 +53,9 @@ pub fn main(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
                 options.soak = Some(number.replace('_', "").parse().context("--soak needs a number of releases")?);
             }
             "--quick" => options.quick = true,
+            "--people" => options.people = true,
             "--scale" => options.scale = true,
-            other => bail!("{other} is not known: --quick, --scale, --workers, --soak N"),
+            other => bail!("{other} is not known: --quick, --people, --scale, --workers, --soak N"),
         }
     }
     if !options.quick {
@@ -62,6 +67,8 @@ pub fn main(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if let Some(releases) = options.soak {
         runtime.block_on(soak::run(releases))
+    } else if options.people {
+        runtime.block_on(people::run(options.quick))
     } else if options.scale {
         runtime.block_on(scale::run(options.quick))
     } else {

@@ -43,7 +43,7 @@ pub(super) async fn run(releases: u64) -> anyhow::Result<()> {
 }
 
 /// Resident memory of a process (proc(5), `VmRSS` of its `status`).
-fn resident_mib(pid: u32) -> anyhow::Result<f64> {
+pub(super) fn resident_mib(pid: u32) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("status has VmRSS")?;
     let kib: f64 = line.split_whitespace().next().context("VmRSS has a number")?.parse()?;
