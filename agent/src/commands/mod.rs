@@ -12,6 +12,7 @@ pub mod policy;
 pub mod recovery;
 pub mod release;
 pub mod request;
+pub mod second;
 pub mod session;
 pub mod step_up;
 pub mod vault;

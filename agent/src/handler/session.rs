@@ -41,9 +41,15 @@ pub(super) async fn open(agent: &Agent, connection: &mut Connection, params: Ope
     let mut nonce = [0; NONCE_LEN];
     getrandom::fill(&mut nonce).map_err(|_| Failure::new(ErrorKind::Internal, "The agent has no randomness."))?;
     let nonce = hex::encode(nonce);
-    let opened = agent.proof.open_reply(&params.client_nonce, &nonce).map_err(|error| invalid(format!("{error}.")))?;
-    connection.pending =
-        Some(Pending { identity: params.identity.to_string(), key: key.fingerprint, nonce, client: params.client });
+    let voice = agent.voices.current();
+    let opened = voice.proof.open_reply(&params.client_nonce, &nonce).map_err(|error| invalid(format!("{error}.")))?;
+    connection.pending = Some(Pending {
+        identity: params.identity.to_string(),
+        agent: voice.proof.fingerprint().to_owned(),
+        key: key.fingerprint,
+        nonce,
+        client: params.client,
+    });
     Ok(opened.into())
 }
 
@@ -152,7 +158,7 @@ fn check(
         return Err("unconfirmed key");
     }
     let enrolled = EnrolmentKey::parse(&key.public_key).map_err(|_| "key")?;
-    let text = login_text(agent.proof.fingerprint(), agent.instance, &pending.nonce, &pending.key, &slug);
+    let text = login_text(&pending.agent, agent.instance, &pending.nonce, &pending.key, &slug);
     let proof = verify(&enrolled.public_key, LOGIN_NAMESPACE, text.as_bytes(), signature).map_err(|error| {
         tracing::info!(%error, identity = %slug, "login refused");
         "signature"

@@ -50,7 +50,7 @@ pub async fn answer(config: Config, work: &Path, question: &Question) -> anyhow:
     let nonce = hex::decode(&question.nonce).ok().and_then(|nonce| nonce.try_into().ok()).context("the nonce")?;
     let clock: Clock = Arc::new(Timestamp::now);
     let pin = PinForWorkers::for_command(&config.pin)?;
-    let Opened { workers, store, .. } = open(&config, pin, Instance::random(), clock).await?;
+    let Opened { workers, second, store, .. } = open(&config, pin, Instance::random(), clock).await?;
     let view = store.view();
     if let Some(flaw) = view.sealed.values().next() {
         bail!("the restored store does not match its logs: {flaw}");
@@ -64,6 +64,9 @@ pub async fn answer(config: Config, work: &Path, question: &Question) -> anyhow:
         }
     }
     workers.close().await;
+    if let Some(second) = second {
+        second.close().await;
+    }
     store.close().await;
     Ok(answers)
 }

@@ -132,11 +132,13 @@ pub fn check_copies(state: &State, ceremony: CeremonyKind, vault: VaultId) -> Re
     ))
 }
 
-/// A seed under `derived` is sealed anew from its own seal; a `resident` one, and whatever is handed over, from its copy.
+/// A seed under `derived` is sealed anew from its own seal; a `resident` one, and whatever is handed over or has to reach a
+/// second token, from its copy.
 fn needs_copy(state: &State, ceremony: CeremonyKind, account: &Account) -> bool {
     match ceremony {
         CeremonyKind::Destroy => false,
         CeremonyKind::HandOver => true,
+        CeremonyKind::RotateKey if state.joined().is_some() => true,
         CeremonyKind::RotateKey => state.seeds.get(&account.id).is_none_or(|row| row.sealed.scheme == Scheme::Resident),
     }
 }

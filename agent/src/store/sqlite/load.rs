@@ -18,6 +18,7 @@ use crate::state::request::Request;
 use crate::state::rows::{
     Account, Grant, Identity, Key, Login, Org, OrgRules, Policy, RecoveryCopy, Row, SealedSeedRow, Vault, VaultKeyRow,
 };
+use crate::state::second::{ImportCopy, SecondKey, SecondSeed, SecondToken};
 use crate::state::{Head, LogId, Mark, State, Window};
 use crate::store::StoreError;
 use crate::store::sealer::{Sealer, StoredRow, Tampered};
@@ -135,6 +136,10 @@ fn place(stored: &StoredRow, sealer: &Sealer, state: &mut State) -> Result<(), T
         Account::KIND => put::<Account>,
         SealedSeedRow::KIND => put::<SealedSeedRow>,
         RecoveryCopy::KIND => put::<RecoveryCopy>,
+        SecondToken::KIND => put::<SecondToken>,
+        SecondKey::KIND => put::<SecondKey>,
+        SecondSeed::KIND => put::<SecondSeed>,
+        ImportCopy::KIND => put::<ImportCopy>,
         Grant::KIND => put::<Grant>,
         Ceremony::KIND => put::<Ceremony>,
         OrgRules::KIND => put::<OrgRules>,
