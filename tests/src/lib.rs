@@ -17,6 +17,7 @@ pub mod pty;
 pub mod raw;
 pub mod recovery;
 pub mod schemes;
+pub mod second_token;
 pub mod seeds;
 pub mod token;
 pub mod tools;

@@ -74,6 +74,7 @@ async fn make(agent: &Arc<Agent>, config: &Config, token: &str, folder: &Path) -
             config: &config,
             sealer: agent.store.sealer(),
             token: &token,
+            token_is_here: agent.workers.serves(),
             agent_key: voice.key,
             instance: Some(agent.instance),
             sign: &sign,

@@ -230,6 +230,11 @@ fn look_at(
     if *keystore.token().as_str() == old_token {
         bail!("the configured token is the one that this store belongs to: there is nothing to recover");
     }
+    if Snapshot::open(&path)?.meta()?.second.is_some_and(|second| *keystore.token().as_str() == *second.token) {
+        bail!(
+            "the configured token is the second one of this store and has every seed: strongroom-agent token-leave first"
+        );
+    }
     let state = look(&path, &anchors, &[pin.fingerprint()], identity)?;
     let own = AgentKey::from_openssh(&state.org.agent_key).map(|key| key.fingerprint()).unwrap_or_default();
     if own != pin.fingerprint() {
