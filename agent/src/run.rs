@@ -37,6 +37,10 @@ use crate::voice::Voices;
 /// How often it is looked whether the agent still speaks with the right key.
 const TEND_EVERY: Duration = Duration::from_secs(5);
 
+/// How often, and how far apart, the first token is looked for before a start makes do with the second.
+const FIRST_TRIES: u32 = 10;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
 /// A store that opens with a token of its own.
 pub struct Opened {
     /// The first token's workers.
@@ -84,8 +88,17 @@ pub(crate) async fn unlock(
     let meta = file.meta()?;
     let ((told, events), (second_told, second_events)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
     let launcher = Launcher::for_token(pin, config.token.config());
-    let first = start_as(&launcher, config.token.config(), &meta.token, told.clone()).await;
-    let (keys, second) = match (&first, meta.second.as_ref().zip(config.second())) {
+    let spare = meta.second.as_ref().zip(config.second());
+    let mut first = start_as(&launcher, config.token.config(), &meta.token, told.clone()).await;
+    // SoftHSM's token file is gone for a moment while another process logs in. That is no outage, and no PIN was presented.
+    for _ in 0..FIRST_TRIES {
+        if spare.is_none() || !matches!(first, Err(KeystoreError::NoToken { .. } | KeystoreError::System { .. })) {
+            break;
+        }
+        tokio::time::sleep(FIRST_PAUSE).await;
+        first = start_as(&launcher, config.token.config(), &meta.token, told.clone()).await;
+    }
+    let (keys, second) = match (&first, spare) {
         (Ok(workers), _) => (open_keys(workers, meta.org, &meta.sealed_store_keys).await?, None),
         (Err(KeystoreError::OtherToken { expected, found, .. }), None) => {
             bail!("this is the token {found}, but the store was made with {expected}")

@@ -15,8 +15,9 @@ use tokio::task::spawn_blocking;
 use crate::identity::AgentProof;
 use crate::keystore::worker::{TokenState, Workers};
 
-/// How long a token must be away before the agent speaks with the other one's key: sessions end then, so not for a hiccup.
-const SILENT_FOR: Duration = Duration::from_secs(30);
+/// How long a token must be away before the agent speaks with the other one's key, and back before it speaks with the first
+/// one's again: sessions end at a change, so not for a hiccup.
+const STEADY_FOR: Duration = Duration::from_secs(30);
 
 /// One token's identity key, and what was made with it for this run.
 pub struct Voice {
@@ -61,20 +62,23 @@ impl Voices {
     }
 
     /// Renews the endorsement of the session key when half of its life is over. If the token has been away for a while and
-    /// another one serves, the agent speaks with that one's key from now on: true then, and every session must end.
+    /// another one serves, or the first one has come back for a while, the agent speaks with that one's key from now on: true
+    /// then, and every session must end.
     ///
     /// # Errors
     /// If a token that serves does not sign. What was endorsed stays.
     pub async fn tend(&self, now: Timestamp) -> anyhow::Result<bool> {
         let voice = self.current();
-        if is_silent(&voice.workers) {
-            let token = voice.workers.token();
-            let Some(other) = self.tokens.iter().find(|other| other.token() != token && other.serves()) else {
-                return Ok(false);
-            };
+        let token = voice.workers.token();
+        let first = self.tokens.first().filter(|first| first.token() != token && is_steady(first));
+        let others = || self.tokens.iter().find(|other| other.token() != token && other.serves());
+        if let Some(other) = first.or_else(|| others().filter(|_| is_silent(&voice.workers))) {
             let made = self::voice(other, self.instance, now).await?;
             *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(made);
             return Ok(true);
+        }
+        if is_silent(&voice.workers) {
+            return Ok(false);
         }
         // Off the runtime: it waits for the token.
         spawn_blocking(move || voice.proof.renew_if_due(now)).await??;
@@ -86,9 +90,14 @@ impl Voices {
 fn is_silent(workers: &Workers) -> bool {
     match workers.state() {
         TokenState::Serving => false,
-        TokenState::Recovering { down_for, .. } => down_for >= SILENT_FOR,
+        TokenState::Recovering { down_for, .. } => down_for >= STEADY_FOR,
         TokenState::PinRefused => true,
     }
+}
+
+/// Whether a token has served for so long that it may be spoken with again.
+fn is_steady(workers: &Workers) -> bool {
+    workers.workers().iter().any(|worker| worker.serving && worker.for_s >= STEADY_FOR.as_secs())
 }
 
 async fn voice(workers: &Workers, instance: Instance, now: Timestamp) -> anyhow::Result<Voice> {

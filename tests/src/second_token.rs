@@ -82,6 +82,7 @@ impl TwoTokens {
         let config = std::fs::read_to_string(&people.organisation.launch.config).expect("the test wrote it");
         tools::write_private(&people.organisation.launch.config, &(config + &section));
         people.organisation.start();
+        people.admin = people.organisation.admin.connect().await;
         Self { people, bea, folders: [first, second], counter: 0 }
     }
 
@@ -89,6 +90,7 @@ impl TwoTokens {
     pub async fn joined() -> Self {
         let mut house = Self::found().await;
         house.join();
+        house.people.admin = house.people.organisation.admin.connect().await;
         house
     }
 

@@ -10,7 +10,7 @@ use strongroom_proto::method::account::Remove;
 use strongroom_proto::method::agent::State;
 use strongroom_proto::method::ceremony::Run;
 use strongroom_proto::method::identity::Revoke;
-use strongroom_proto::words::{CeremonyKind, OrgRole, Scheme, VaultRole};
+use strongroom_proto::words::{CeremonyKind, Scheme, VaultRole};
 use strongroom_tests::ceremony::proposal;
 use strongroom_tests::organisation::{create_vault, give, import, slug, try_import};
 use strongroom_tests::second_token::{Token, TwoTokens, initialise, slow, take, token_folders};
@@ -194,7 +194,6 @@ async fn a_joining_that_is_killed_again_and_again_comes_to_its_end_and_every_cod
 async fn the_agent_starts_with_either_token_alone_and_revoked_people_stay_out() {
     let mut house = TwoTokens::joined().await;
     let leaver = house.people.organisation.enrol(&mut house.people.admin, "leaver", &[]).await;
-    let auditor = house.people.organisation.enrol(&mut house.people.admin, "auditor", &[OrgRole::Auditor]).await;
     drop(leaver.connect().await);
     house.people.admin.call(&Revoke { identity: slug("leaver"), reason: "left".to_owned() }).await.unwrap();
     for (away, speaks) in [(Token::First, true), (Token::Second, false)] {
@@ -207,12 +206,12 @@ async fn the_agent_starts_with_either_token_alone_and_revoked_people_stay_out() 
         assert_eq!((status.state, status.second_token.unwrap().speaks), (State::Ready, speaks));
         // What it signs verifies with the key that the client heard.
         let out = house.people.organisation.root().join(format!("log-{speaks}")).display().to_string();
-        auditor.succeed(&["audit", "export", "acme", "--out", &out]);
+        house.people.manager.succeed(&["audit", "export", "acme", "--out", &out]);
         let pins = std::fs::read_to_string(house.people.organisation.root().join("config/strongroom/known_agents"));
         let line = pins.unwrap().lines().nth(usize::from(speaks)).unwrap().split_once(' ').unwrap().1.to_owned();
         let pin = house.people.organisation.root().join("pinned.pub");
         std::fs::write(&pin, line).unwrap();
-        auditor.succeed(&["audit", "verify", &out, "--key", pin.to_str().unwrap()]);
+        house.people.manager.succeed(&["audit", "verify", &out, "--key", pin.to_str().unwrap()]);
         house.bring_back(away);
         house.wait_for(away, true, true).await;
         house.codes_are_right().await;
@@ -244,8 +243,18 @@ async fn a_running_agent_speaks_with_the_second_tokens_key_when_the_first_stays_
     }
     assert_ne!(house.people.tech.connect().await.agent_key().unwrap(), first);
     house.codes_are_right().await;
+    // And with the first one's again, once that has been back for a while.
+    house.bring_back(Token::First);
+    house.wait_for(Token::First, true, true).await;
+    let begun = Instant::now();
+    while house.status().await.second_token.unwrap().speaks {
+        assert!(begun.elapsed() < Duration::from_secs(90), "the agent does not go back to the first token's key");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    assert_eq!(house.people.tech.connect().await.agent_key().unwrap(), first);
+    house.codes_are_right().await;
     let log = read_log(&mut house.people.organisation.admin.connect().await, None).await;
-    assert!(log.iter().any(|entry| entry.is("agent.voice", RecordOutcome::Ok)));
+    assert_eq!(log.iter().filter(|entry| entry.is("agent.voice", RecordOutcome::Ok)).count(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -259,6 +268,7 @@ async fn either_token_leaves_by_two_people_and_another_one_takes_its_place() {
     assert!(errors(&other).contains("for something else"), "{}", errors(&other));
     let one = house.run_signed(&leave, &approvals[1..], false);
     assert!(errors(&one).contains("2 approvals are needed"), "{}", errors(&one));
+    let before = meta(&house);
     let output = house.run_signed(&leave, &approvals, false);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
@@ -266,6 +276,12 @@ async fn either_token_leaves_by_two_people_and_another_one_takes_its_place() {
         "{said}{}",
         errors(&output)
     );
+    // As if it had been killed between its commit and its last step: it is run again, and nothing starts before.
+    put_meta(&house, &before);
+    let killed = tools::output(&mut house.people.organisation.launch.command(&["run"]));
+    assert!(errors(&killed).contains("token-leave was interrupted"), "{}", errors(&killed));
+    let output = house.run_signed(&leave, &approvals, false);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("was at its end"), "{}", errors(&output));
     assert_eq!((house.objects(Token::First), house.objects(Token::Second)), (before_first - 2, before_second));
     // The configuration still names the token that left.
     let old = tools::output(&mut house.people.organisation.launch.command(&["run"]));
@@ -330,7 +346,8 @@ async fn backups_are_made_and_restored_and_recovered_beside_a_second_token() {
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let archive = back_up(&house);
     let drill = with_key(&house, &["drill", "--folder", folder.to_str().unwrap(), "--all", "--recovery-key", "-"]);
-    assert!(drill.status.success(), "{}{}", String::from_utf8_lossy(&drill.stdout), errors(&drill));
+    let said = String::from_utf8_lossy(&drill.stdout).into_owned();
+    assert!(drill.status.success(), "{said}{}\n{}", errors(&drill), house.people.organisation.running().log());
 
     // The machine and the first token are lost; the second one was elsewhere.
     house.people.organisation.running().stop();
@@ -364,6 +381,22 @@ async fn backups_are_made_and_restored_and_recovered_beside_a_second_token() {
     let new = token_folders(&house.people.organisation).into_iter().find(|folder| holds(folder, "strongroom-test"));
     std::fs::rename(new.unwrap(), house.people.organisation.root().join("away")).unwrap();
     house.codes_are_right().await;
+}
+
+/// What stands beside the rows: which tokens unlock them.
+fn meta(house: &TwoTokens) -> Vec<(String, Vec<u8>)> {
+    let store = rusqlite::Connection::open(house.people.organisation.store()).unwrap();
+    let mut rows = store.prepare("SELECT key, value FROM meta").unwrap();
+    let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    rows.collect::<Result<_, _>>().unwrap()
+}
+
+fn put_meta(house: &TwoTokens, rows: &[(String, Vec<u8>)]) {
+    let store = rusqlite::Connection::open(house.people.organisation.store()).unwrap();
+    store.execute("DELETE FROM meta", []).unwrap();
+    for (key, value) in rows {
+        store.execute("INSERT INTO meta (key, value) VALUES (?1, ?2)", rusqlite::params![key, value]).unwrap();
+    }
 }
 
 /// Whether a SoftHSM token of this label lies in a folder.

@@ -122,6 +122,9 @@ async fn two_tokens<F: Future<Output = Result<OtpMac, KeystoreError>>>(
         Ok(Err(error)) => error,
         Err(_) => KeystoreError::DeadlinePassed { operation: Operation::OtpMac },
     };
+    if matches!(error.class(), ErrorClass::KeyMissing | ErrorClass::KeyMismatch) {
+        tracing::error!(%error, "ALERT: the first token lacks a key: the second one serves");
+    }
     let is_away = !matches!(error.class(), ErrorClass::Data | ErrorClass::Usage | ErrorClass::Busy);
     if !is_away || !second.serves() {
         return Err(token_failed(&error));

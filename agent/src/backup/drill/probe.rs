@@ -47,6 +47,8 @@ pub async fn answer(config: Config, work: &Path, question: &Question) -> anyhow:
     config.data_dir = work.join("data");
     config.anchors = None;
     config.token.move_storage(work.join("token"));
+    // The real one has no part in a drill.
+    config.second_token = None;
     let nonce = hex::decode(&question.nonce).ok().and_then(|nonce| nonce.try_into().ok()).context("the nonce")?;
     let clock: Clock = Arc::new(Timestamp::now);
     let pin = PinForWorkers::for_command(&config.pin)?;

@@ -65,17 +65,18 @@ pub(super) fn adopt(shared: &Arc<Shared>, index: usize, link: Link, process: Pro
 pub(super) async fn start(shared: &Arc<Shared>, index: usize) {
     match fresh(shared).await {
         Ok((link, process)) => adopt(shared, index, link, process),
-        Err(error) => await_token(shared, index, error),
+        Err(error) => await_token(shared, index, error, true),
     }
 }
 
-/// Tries behind the scenes to start a worker in its place, which is empty because of `error`.
-pub(super) fn await_token(shared: &Arc<Shared>, index: usize, error: KeystoreError) {
+/// Tries behind the scenes to start a worker in its place, which is empty because of `error`. `told`: nobody needs to hear
+/// of that any more.
+pub(super) fn await_token(shared: &Arc<Shared>, index: usize, error: KeystoreError, told: bool) {
     set_down(shared, index, error);
     let shared = Arc::clone(shared);
     let tasks = shared.tasks.clone();
     tasks.spawn(async move {
-        if let Some((link, process)) = restart(&shared, index, Instant::now(), true).await {
+        if let Some((link, process)) = restart(&shared, index, Instant::now(), told).await {
             keep(&shared, index, link, process).await;
         }
     });

@@ -161,7 +161,7 @@ impl Workers {
         let ready = Ready { token, identity, canary: [0; 32], keys_existed: true, sandbox };
         let shared = Shared::new(launcher, config, ready, events);
         for index in 0..shared.slots.len() {
-            supervisor::await_token(&shared, index, error.clone());
+            supervisor::await_token(&shared, index, error.clone(), false);
         }
         Self(shared)
     }
