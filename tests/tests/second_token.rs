@@ -16,6 +16,7 @@ use strongroom_tests::organisation::{create_vault, give, import, slug, try_impor
 use strongroom_tests::second_token::{Token, TwoTokens, initialise, slow, take, token_folders};
 use strongroom_tests::tools;
 use strongroom_tests::trail::read_log;
+use strongroom_tests::workers::workers_of;
 
 fn errors(output: &std::process::Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -228,6 +229,34 @@ async fn the_agent_starts_with_either_token_alone_and_revoked_people_stay_out() 
     assert!(said.contains("second token") && said.contains("2 of its vault keys are there"), "{said}");
     let probe = tools::output(&mut house.people.organisation.launch.command(&["probe", "--second"]));
     assert!(probe.status.success(), "{}", errors(&probe));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_token_that_hangs_holds_up_nobody_and_a_counter_is_not_used_twice() {
+    let mut house = TwoTokens::joined().await;
+    house.codes_are_right().await;
+    // The first token's workers are started first.
+    let agent = house.people.organisation.running().pid();
+    let mut workers = workers_of(agent);
+    workers.sort_by_key(|worker| worker.0);
+    let firsts = &workers[..workers.len() / 2];
+    firsts.iter().for_each(|worker| worker.signal("STOP"));
+    for _ in 0..3 {
+        house.codes_are_right().await;
+    }
+    // Hung workers are replaced, and the token was never away.
+    let begun = Instant::now();
+    while firsts.iter().any(|worker| worker.is_running()) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "a hung worker is still there");
+        house.codes_are_right().await;
+    }
+    house.wait_for(Token::First, true, true).await;
+    house.codes_are_right().await;
+    let log = read_log(&mut house.people.manager.connect().await, Some("acme")).await;
+    let moved = log.iter().find(|entry| entry.is("code.moved", RecordOutcome::Ok)).unwrap();
+    let release = moved.record.detail["release"].as_u64().unwrap();
+    let release = &log[usize::try_from(release).unwrap()].record;
+    assert!(release.detail.contains_key("counter") && release.detail["token"] != moved.record.detail["token"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -64,17 +64,40 @@ async fn pass(agent: &Agent, second: &SecondWorkers) -> anyhow::Result<()> {
     }
     for vault in living(&view) {
         let copies = waiting.remove(&vault).unwrap_or_default();
-        if view.second_key(vault).is_some() && copies.is_empty() {
-            drop_unused(agent, second, vault).await?;
-            continue;
+        // What is wrong with one vault holds up no other one.
+        if let Err(error) = bring_up(agent, second, vault, copies).await {
+            if !second.workers.serves() {
+                return Err(error);
+            }
+            tracing::error!(%vault, error = %format!("{error:#}"), "the second token lacks something of this vault");
         }
-        let key = vault_key(&agent.store, &second.workers, vault).await?;
-        for batch in copies.chunks(BATCH_MAX) {
-            take(agent, second, vault, &key, batch).await?;
-        }
-        drop_unused(agent, second, vault).await?;
     }
     Ok(())
+}
+
+async fn bring_up(
+    agent: &Agent,
+    second: &SecondWorkers,
+    vault: VaultId,
+    copies: Vec<ImportCopy>,
+) -> anyhow::Result<()> {
+    if agent.store.view().second_key(vault).is_none() || !copies.is_empty() {
+        let key = vault_key(&agent.store, &second.workers, vault).await?;
+        for batch in copies.chunks(BATCH_MAX) {
+            if take(agent, second, vault, &key, batch).await.is_ok() {
+                continue;
+            }
+            // One by one: a copy that does not open keeps no other seed away.
+            let mut lost = None;
+            for one in batch.chunks(1).filter(|_| second.workers.serves()) {
+                if let (Err(error), Some(copy)) = (take(agent, second, vault, &key, one).await, one.first()) {
+                    lost = Some(error.context(format!("the seed of account {}", copy.account)));
+                }
+            }
+            lost.map_or(Ok(()), Err)?;
+        }
+    }
+    drop_unused(agent, second, vault).await
 }
 
 /// The vault's key in the second token: the one that the store knows, or a new one.
