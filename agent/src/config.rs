@@ -46,6 +46,12 @@ pub struct Config {
     /// names.
     #[serde(skip, default = "default_pin")]
     pub pin: PinSource,
+    /// A second token that serves the same store, once it has joined.
+    #[serde(default)]
+    pub second_token: Option<Token>,
+    /// Where the second token's PIN comes from: a file or a credential.
+    #[serde(skip)]
+    pub second_pin: Option<PinSource>,
     /// When checkpoints are signed.
     #[serde(default)]
     pub checkpoint: Checkpoint,
@@ -101,6 +107,21 @@ pub struct ConnectionLimits {
     pub login_deadline_s: u64,
     /// A call is answered with `expired` after this long, in seconds.
     pub call_deadline_s: u64,
+}
+
+/// The PIN of a second token: never typed, because the keeper of a typed PIN keeps one, for one module.
+fn second_pin(token: &Token) -> Result<PinSource, String> {
+    match (token.pin(), token.pin_file()) {
+        (Some(_), Some(_)) => Err("both pin and uri (pin-source) of [second_token] name a PIN: give one".into()),
+        (Some(PinSource::Prompt), None) => {
+            Err("[second_token] pin cannot be \"prompt\": give a file or a systemd credential".into())
+        }
+        (Some(pin), None) => Ok(pin.clone()),
+        (None, Some(file)) => Ok(PinSource::File(file.to_owned())),
+        (None, None) => {
+            Err("[second_token] needs a pin of its own: { file = \"...\" } or { credential = \"...\" }".into())
+        }
+    }
 }
 
 fn default_data_dir() -> PathBuf {
@@ -224,13 +245,23 @@ impl Config {
                 self.default_scheme, token.profile.name
             ));
         }
-        self.pin = match (self.pin_given.clone(), self.token.pin_file()) {
+        self.pin = match (self.pin_given.clone().or_else(|| self.token.pin().cloned()), self.token.pin_file()) {
             (Some(_), Some(_)) => return Err("both pin and the token's uri (pin-source) name a PIN: give one".into()),
+            _ if self.pin_given.is_some() && self.token.pin().is_some() => {
+                return Err("both pin and [token] pin name a PIN: give one".into());
+            }
             (Some(pin), None) => pin,
             (None, Some(file)) => PinSource::File(file.to_owned()),
             (None, None) => default_pin(),
         };
+        self.second_pin = self.second_token.as_ref().map(second_pin).transpose()?;
         Ok(())
+    }
+
+    /// The second token and where its PIN comes from, if the configuration names one.
+    #[must_use]
+    pub fn second(&self) -> Option<(&TokenConfig, &PinSource)> {
+        Some((self.second_token.as_ref()?.config(), self.second_pin.as_ref()?))
     }
 
     /// Refuses values that would make the agent useless in ways that are hard to see later.
@@ -378,6 +409,25 @@ mod tests {
         let refused = parse("socket = \"/x\"\n[token]\nuri = \"pkcs11:token=a?pin-value=8351\"").unwrap_err();
         assert!(refused.starts_with("agent.toml:") && refused.contains("pin-value"), "{refused}");
         assert!(!refused.contains("8351"), "{refused}");
+    }
+
+    #[test]
+    fn a_second_token_has_the_form_of_the_first_and_a_pin_of_its_own() {
+        let parse = |text: &str| Config::parse(text, "agent.toml").map_err(|error| error.to_string());
+        assert!(parse("").unwrap().second().is_none());
+        let second = "[second_token]\nprofile = \"yubihsm2\"\nserial = \"5\"\npin = { credential = \"hsm2\" }";
+        let parsed = parse(second).unwrap();
+        let (token, pin) = parsed.second().unwrap();
+        assert_eq!((token.profile.name.as_str(), pin), ("yubihsm2", &PinSource::Credential("hsm2".into())));
+        assert_eq!(parsed.default_scheme, Scheme::Resident, "the first token decides");
+        let uri = parse("[second_token]\nuri = \"pkcs11:token=b?pin-source=file:/run/pin2\"").unwrap();
+        assert_eq!(uri.second_pin, Some(PinSource::File("/run/pin2".into())));
+        assert!(parse("[second_token]\nlabel = \"b\"").unwrap_err().contains("pin of its own"));
+        assert!(parse("[second_token]\npin = \"prompt\"").unwrap_err().contains("systemd credential"));
+        let own = parse("[token]\npin = { file = \"/p\" }").unwrap();
+        assert_eq!(own.pin, PinSource::File("/p".into()));
+        let twice = parse("pin = { file = \"/q\" }\n[token]\npin = { file = \"/p\" }").unwrap_err();
+        assert!(twice.contains("give one"), "{twice}");
     }
 
     #[test]

@@ -11,8 +11,10 @@ use strongroom_proto::ids::Instance;
 use crate::audit::anchor::Anchors;
 use crate::backup::schedule;
 use crate::config::Config;
+use crate::keystore::pkcs11::TokenConfig;
 use crate::keystore::worker::{Applied, Launcher, PinForWorkers, Sandbox, Workers};
-use crate::keystore::{ErrorClass, KeystoreError};
+use crate::keystore::{ErrorClass, KeystoreError, VaultKey};
+use crate::pin::PinSource;
 use crate::store::StoreError;
 use crate::store::sealer::Sealer;
 use crate::store::sqlite::{Clock, Snapshot, Store, StoreFile};
@@ -61,6 +63,25 @@ impl Check {
     }
 }
 
+/// What the checks of one token are called.
+struct Names {
+    pin: &'static str,
+    token: &'static str,
+    profile: &'static str,
+    worker: &'static str,
+    keys: &'static str,
+}
+
+const FIRST: Names =
+    Names { pin: "PIN source", token: "token", profile: "token profile", worker: "worker", keys: "vault keys" };
+const SECOND: Names = Names {
+    pin: "second PIN",
+    token: "second token",
+    profile: "second profile",
+    worker: "second worker",
+    keys: "second keys",
+};
+
 /// Runs all checks, in the order in which a start would meet them.
 pub async fn examine(config: &Config) -> Vec<Check> {
     let mut checks = vec![data_dir(&config.data_dir), socket_dir(&config.socket), clock()];
@@ -81,9 +102,13 @@ pub async fn examine(config: &Config) -> Vec<Check> {
             "set [token] storage to the directories.tokendir of softhsm2.conf",
         ));
     }
-    let workers = token(config, &mut checks).await;
-    store(config, file, workers.as_ref(), &mut checks).await;
-    if let Some(workers) = workers {
+    let first = token(config.token.config(), &config.pin, &FIRST, &mut checks).await;
+    let second = match config.second() {
+        Some((section, pin)) => token(section, pin, &SECOND, &mut checks).await,
+        None => None,
+    };
+    store(config, file, [first.as_ref(), second.as_ref()], &mut checks).await;
+    for workers in first.iter().chain(&second) {
         workers.close().await;
     }
     checks
@@ -196,67 +221,63 @@ fn locked_memory() -> Check {
     }
 }
 
-async fn token(config: &Config, checks: &mut Vec<Check>) -> Option<Workers> {
-    let pin = match PinForWorkers::for_command(&config.pin) {
+async fn token(token: &TokenConfig, pin: &PinSource, names: &Names, checks: &mut Vec<Check>) -> Option<Workers> {
+    let pin = match PinForWorkers::for_command(pin) {
         Ok(pin) => pin,
         Err(error) => {
-            checks.push(Check::failed("PIN source", error.to_string(), error.remedy()));
-            checks.push(Check::skipped("token", "needs the PIN"));
+            checks.push(Check::failed(names.pin, error.to_string(), error.remedy()));
+            checks.push(Check::skipped(names.token, "needs the PIN"));
             return None;
         }
     };
-    let launcher = Launcher::for_token(pin, config.token.config());
-    let workers = match Workers::start_one(launcher, config.token.config(), false).await {
+    let workers = match Workers::start_one(Launcher::for_token(pin, token), token, false).await {
         Ok(workers) => workers,
         Err(KeystoreError::NoPin { reason, remedy, .. }) => {
-            checks.push(Check::failed("PIN source", reason, remedy));
-            checks.push(Check::skipped("token", "needs the PIN"));
+            checks.push(Check::failed(names.pin, reason, remedy));
+            checks.push(Check::skipped(names.token, "needs the PIN"));
             return None;
         }
         Err(error) => {
-            checks.push(Check::failed("token", error.to_string(), token_remedy(config, &error)));
+            checks.push(Check::failed(names.token, error.to_string(), token_remedy(token, &error)));
             return None;
         }
     };
-    checks.push(Check::ok("PIN source", "readable by the agent only"));
+    checks.push(Check::ok(names.pin, "readable by the agent only"));
     match workers.health().await {
-        Ok(()) => checks.push(Check::ok("token", format!("{} answers a canary operation", workers.token()))),
+        Ok(()) => checks.push(Check::ok(names.token, format!("{} answers a canary operation", workers.token()))),
         Err(error) => {
-            checks.push(Check::failed("token", error.to_string(), token_remedy(config, &error)));
+            checks.push(Check::failed(names.token, error.to_string(), token_remedy(token, &error)));
             return None;
         }
     }
-    checks.push(probe(&workers).await);
-    checks.push(sandbox(workers.sandbox()));
+    checks.push(probe(&workers, names.profile).await);
+    checks.push(sandbox(workers.sandbox(), names.worker));
     Some(workers)
 }
 
-fn sandbox(sandbox: &Sandbox) -> Check {
-    const NAME: &str = "worker";
+fn sandbox(sandbox: &Sandbox, name: &'static str) -> Check {
     let found = format!("files {}, system calls {}", sandbox.files, sandbox.calls);
     if ![&sandbox.files, &sandbox.calls].iter().any(|part| matches!(part, Applied::No(_))) {
-        Check::ok(NAME, found)
+        Check::ok(name, found)
     } else {
         Check::warning(
-            NAME,
+            name,
             found,
             "name the token's folder as [token] storage, and use a kernel with Landlock and seccomp",
         )
     }
 }
 
-async fn probe(workers: &Workers) -> Check {
-    const NAME: &str = "token profile";
+async fn probe(workers: &Workers, name: &'static str) -> Check {
     let remedy = "run strongroom-agent probe for the whole table; choose another [token] profile or scheme";
     match workers.probe().await {
-        Ok(report) if report.passed() => Check::ok(NAME, report.summary()),
-        Ok(report) => Check::failed(NAME, report.summary(), remedy),
-        Err(error) => Check::failed(NAME, error.to_string(), remedy),
+        Ok(report) if report.passed() => Check::ok(name, report.summary()),
+        Ok(report) => Check::failed(name, report.summary(), remedy),
+        Err(error) => Check::failed(name, error.to_string(), remedy),
     }
 }
 
-fn token_remedy(config: &Config, error: &KeystoreError) -> String {
-    let token = config.token.config();
+fn token_remedy(token: &TokenConfig, error: &KeystoreError) -> String {
     let label = token.selector.label.as_deref().unwrap_or("strongroom");
     match (error, error.class()) {
         (KeystoreError::Unproven { .. }, _) => {
@@ -290,7 +311,7 @@ fn token_remedy(config: &Config, error: &KeystoreError) -> String {
 async fn store(
     config: &Config,
     file: Result<StoreFile, StoreError>,
-    workers: Option<&Workers>,
+    [first, second]: [Option<&Workers>; 2],
     checks: &mut Vec<Check>,
 ) {
     const NAME: &str = "store";
@@ -302,16 +323,21 @@ async fn store(
             return;
         }
     };
-    let Some(workers) = workers else {
-        checks.push(Check::skipped(NAME, "needs the token"));
-        return;
+    // Either token unlocks the rows, as at a start.
+    let (workers, token, sealed) = match (first, second, &meta.second) {
+        (Some(first), _, _) => (first, &meta.token, &meta.sealed_store_keys),
+        (None, Some(second), Some(known)) => (second, &known.token, &known.sealed_store_keys),
+        _ => {
+            checks.push(Check::skipped(NAME, "needs the token"));
+            return;
+        }
     };
-    if workers.token().as_str() != meta.token {
-        let found = format!("it was made with the token {}", meta.token);
+    if workers.token().as_str() != token {
+        let found = format!("it was made with the token {token}");
         checks.push(Check::failed(NAME, found, "plug in that token, or correct [token]"));
         return;
     }
-    let keys = match workers.open_store_keys(meta.org, meta.sealed_store_keys).await {
+    let keys = match workers.open_store_keys(meta.org, sealed.clone()).await {
         Ok(keys) => keys,
         Err(error) => {
             checks.push(Check::failed(NAME, error.to_string(), "restore the token that this store belongs to"));
@@ -346,16 +372,47 @@ async fn store(
             "somebody changed the store: keep a copy as evidence, then restore the newest backup",
         ));
     }
-    checks.push(vault_keys(&view, workers).await);
+    if let Some(first) = first {
+        let keys = view.vault_keys.values().map(|row| row.key.clone()).collect();
+        checks.push(vault_keys(keys, first, FIRST.keys, "are in the token").await);
+    }
+    match (view.joined(), second) {
+        (Some(joined), Some(second)) if joined.token == *second.token() => {
+            let keys = view.second_keys.values().map(|row| row.key.clone()).collect();
+            checks.push(vault_keys(keys, second, SECOND.keys, "of its vault keys are there").await);
+            checks.push(on_their_way(view.import_copies.len()));
+        }
+        (Some(joined), _) => {
+            let found = format!("{} serves this store and is not here", joined.token);
+            checks.push(Check::warning(SECOND.keys, found, "plug it in, correct [second_token], or let it leave"));
+        }
+        (None, Some(_)) => {
+            let found = "it has not joined this store and serves nobody";
+            checks.push(Check::warning(SECOND.keys, found, "strongroom-agent token-join"));
+        }
+        (None, None) => {}
+    }
     store.close().await;
 }
 
-async fn vault_keys(view: &crate::state::State, workers: &Workers) -> Check {
-    const NAME: &str = "vault keys";
-    for row in view.vault_keys.values() {
-        if let Err(error) = workers.check_vault_key(row.key.clone()).await {
-            return Check::failed(NAME, error.to_string(), "restore the token's backup: seeds under this key need it");
+fn on_their_way(seeds: usize) -> Check {
+    const NAME: &str = "second seeds";
+    match seeds {
+        0 => Check::ok(NAME, "every seed has reached the second token"),
+        seeds => Check::warning(
+            NAME,
+            format!("{seeds} seeds have not reached the second token"),
+            "start the agent with it plugged in",
+        ),
+    }
+}
+
+async fn vault_keys(keys: Vec<VaultKey>, workers: &Workers, name: &'static str, are_there: &str) -> Check {
+    let count = keys.len();
+    for key in keys {
+        if let Err(error) = workers.check_vault_key(key).await {
+            return Check::failed(name, error.to_string(), "restore the token's backup: seeds under this key need it");
         }
     }
-    Check::ok(NAME, format!("{} are in the token and match their key-check values", view.vault_keys.len()))
+    Check::ok(name, format!("{count} {are_there} and match their key-check values"))
 }

@@ -26,6 +26,7 @@ use crate::state::LogId;
 use crate::state::rows::{IdentityNames, Org};
 use crate::store::sealer::Sealer;
 use crate::store::sqlite::{Clock, Meta, Store, StoreFile, StoreKeysCopy, keep_store_keys_copy};
+use crate::voice::Voices;
 
 /// What `init` is told.
 #[derive(Clone, Debug)]
@@ -83,7 +84,7 @@ pub async fn init(config: &Config, founding: &Founding) -> anyhow::Result<Founde
         workers.seal_store_keys(id, &store_keys).await.context("the store keys cannot be sealed")?;
     let recipients: Vec<Recipient> =
         founding.recovery_recipients.iter().map(|text| Recipient::parse(text)).collect::<Result<_, _>>()?;
-    let meta = Meta { org: id, token: workers.token().as_str().to_owned(), sealed_store_keys };
+    let meta = Meta { org: id, token: workers.token().as_str().to_owned(), sealed_store_keys, second: None };
     // Built under another name and renamed when complete: a broken init leaves no half store behind.
     let unfinished = config.data_dir.join("store.unfinished");
     remove_unfinished(&unfinished)?;
@@ -131,7 +132,8 @@ pub async fn init(config: &Config, founding: &Founding) -> anyhow::Result<Founde
         .await
         .map_err(|refused| anyhow::anyhow!("the organisation could not be founded: {refused:?}"))?;
     let founded = Founded { agent_fingerprint: agent_key.fingerprint(), agent_key: agent_key.openssh(), org: id };
-    Checkpointer::new(store.clone(), workers.clone(), agent_key, anchors).sign(LogId::Org).await?;
+    let voices = Arc::new(Voices::begin(vec![workers.clone()], instance, Timestamp::now()).await?);
+    Checkpointer::new(store.clone(), voices, anchors).sign(LogId::Org).await?;
     workers.close().await;
     store.close().await;
     finish(&unfinished, &config.store_path())?;

@@ -18,6 +18,7 @@ use strongroom_agent::keystore::worker::keeper::{self, KeeperLink};
 use strongroom_agent::keystore::worker::{Launcher, PinForWorkers, Workers, serve};
 use strongroom_agent::pin::PinSource;
 use strongroom_agent::run::run;
+use strongroom_agent::second::{self, Which};
 use strongroom_agent::{config, os};
 use strongroom_proto::audit::export::Pin;
 use strongroom_proto::ids::Slug;
@@ -76,6 +77,9 @@ enum Command {
         /// Print JSON instead of a table
         #[arg(long)]
         json: bool,
+        /// Probe the token of [second_token]
+        #[arg(long)]
+        second: bool,
     },
     /// Make one encrypted file of everything but the PIN, beside the running agent
     Backup {
@@ -120,6 +124,23 @@ enum Command {
         #[arg(long, value_name = "SLUG=FILE.sig")]
         approval: Vec<String>,
     },
+    /// Let the token of [second_token] join: it takes every seed from its recovery copy, and then serves beside the first
+    ///
+    /// Two people sign the plan. The agent is stopped for the joining itself, not for the plan.
+    TokenJoin {
+        #[command(flatten)]
+        signed: SignedPlan,
+        /// Read the recovery key from standard input: "-" is the only place
+        #[arg(long, value_name = "-", value_parser = ["-"], requires = "approval")]
+        recovery_key: Option<String>,
+    },
+    /// Let one of two tokens leave the store, with the agent stopped; its vault keys are destroyed if it is here
+    TokenLeave {
+        /// Which one
+        which: Which,
+        #[command(flatten)]
+        signed: SignedPlan,
+    },
     /// Prove that the newest backup brings the codes back, and write signed evidence
     Drill {
         /// The folder of the backups, if not [backup] folder
@@ -151,6 +172,18 @@ enum Command {
         #[command(flatten)]
         key: RecoveryKey,
     },
+}
+
+/// A plan and what makes it count.
+#[derive(Args)]
+struct SignedPlan {
+    /// Write the plan that two people sign (ssh-keygen -Y sign -n strongroom-ceremony@v1), and do nothing else; with
+    /// --approval: the plan that they signed, at most 7 days old
+    #[arg(long, value_name = "FILE")]
+    plan: PathBuf,
+    /// Somebody's signature over the plan; given twice, for two people
+    #[arg(long, value_name = "SLUG=FILE.sig")]
+    approval: Vec<String>,
 }
 
 /// Where the recovery key comes from.
@@ -296,6 +329,20 @@ async fn act(arguments: Arguments) -> anyhow::Result<ExitCode> {
             say(&mut std::io::stdout(), &text);
             Ok(ExitCode::SUCCESS)
         }
+        Command::TokenJoin { signed: SignedPlan { plan, approval }, recovery_key } => {
+            let text = token_join(&config, &plan, &approval, recovery_key.is_some()).await?;
+            say(&mut std::io::stdout(), &text);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::TokenLeave { which, signed: SignedPlan { plan, approval } } => {
+            let text = if approval.is_empty() {
+                write_plan(&plan, &second::plan_leave(&config, which).await?)?
+            } else {
+                second::leave(&config, which, &read_plan(&plan)?, &read_approvals(&approval)?).await?
+            };
+            say(&mut std::io::stdout(), &text);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Backup { to, command } => {
             let made = backup(&config, &to, command.as_deref())?;
             let text = format!("{}\nsha256 {}  {} bytes\n", made.path.display(), made.sha256, made.size);
@@ -331,12 +378,18 @@ async fn act(arguments: Arguments) -> anyhow::Result<ExitCode> {
             run(&config, pin, stopped_by_signal()?).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Probe { profile, json } => {
-            let token = match profile {
-                Some(name) => config.token.with_profile(&name)?,
-                None => config.token_config(),
+        Command::Probe { profile, json, second } => {
+            let (section, pin) = if second {
+                let section = config.second_token.as_ref().context("the configuration names no second token")?;
+                (section, config.second_pin.as_ref().context("the second token has no PIN")?)
+            } else {
+                (&config.token, &config.pin)
             };
-            let pin = PinForWorkers::for_command(&config.pin).context("the PIN cannot be read")?;
+            let token = match profile {
+                Some(name) => section.with_profile(&name)?,
+                None => section.config().clone(),
+            };
+            let pin = PinForWorkers::for_command(pin).context("the PIN cannot be read")?;
             let launcher = Launcher::for_token(pin, &token);
             let report = Workers::probe_token(&launcher, &token).await.context("the token cannot be probed")?;
             let text = if json { serde_json::to_string_pretty(&report)? + "\n" } else { report.to_string() };
@@ -365,6 +418,54 @@ async fn act(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// `token-join`: the plan, or the joining itself.
+async fn token_join(
+    config: &config::Config,
+    plan: &Path,
+    approvals: &[String],
+    has_key: bool,
+) -> anyhow::Result<String> {
+    if approvals.is_empty() {
+        return write_plan(plan, &second::plan_join(config).await?);
+    }
+    if !has_key {
+        anyhow::bail!("seeds come from their recovery copies: say --recovery-key -");
+    }
+    let (planned, signed) = (read_plan(plan)?, read_approvals(approvals)?);
+    let second::Joined { accounts, known_agents } =
+        second::join(config, &read_recovery_key()?, &planned, &signed).await?;
+    Ok(format!(
+        "The second token has joined: it makes the codes of {accounts} accounts, each compared with the first one's.\n\
+         It has an agent key of its own, which the agent speaks with while the first token is away. Clients need this line in \
+         known_agents too, beside the one they have:\n{known_agents}\n"
+    ))
+}
+
+/// Writes a plan down, and says who has to sign it.
+fn write_plan(plan: &Path, text: &str) -> anyhow::Result<String> {
+    std::fs::write(plan, text).with_context(|| format!("{} cannot be written", plan.display()))?;
+    Ok(format!(
+        "{text}\nTwo admins or managers sign {} offline, each with a key of theirs that is enrolled:\n  \
+         ssh-keygen -Y sign -n {} -f KEY {}\n",
+        plan.display(),
+        recover::NAMESPACE,
+        plan.display()
+    ))
+}
+
+fn read_plan(plan: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(plan).with_context(|| format!("{} cannot be read", plan.display()))
+}
+
+fn read_approvals(approvals: &[String]) -> anyhow::Result<Vec<recover::Approval>> {
+    let read = |approval: &String| {
+        let (slug, file) = approval.split_once('=').context("--approval is SLUG=FILE.sig")?;
+        let signature = std::fs::read_to_string(file).with_context(|| format!("{file} cannot be read"))?;
+        anyhow::Ok(recover::Approval { identity: Slug::new(slug)?, signature })
+    };
+    approvals.iter().map(read).collect()
+}
+
 /// `recover`: the plan, or the recovery itself.
 async fn recovering(
     config: &Path,
@@ -373,12 +474,7 @@ async fn recovering(
     plan: &Path,
     approvals: &[String],
 ) -> anyhow::Result<String> {
-    let mut signed = Vec::with_capacity(approvals.len());
-    for approval in approvals {
-        let (slug, file) = approval.split_once('=').context("--approval is SLUG=FILE.sig")?;
-        let signature = std::fs::read_to_string(file).with_context(|| format!("{file} cannot be read"))?;
-        signed.push(recover::Approval { identity: Slug::new(slug)?, signature });
-    }
+    let signed = read_approvals(approvals)?;
     let pin = trust.pin()?.context(recover::PIN_NEEDED)?;
     let identity = read_recovery_key()?;
     let in_place = if archive.is_none() { Some(config::Config::read(config)?) } else { None };
@@ -395,17 +491,9 @@ async fn recovering(
         (None, None) => anyhow::bail!("name a backup, or say --store"),
     };
     if approvals.is_empty() {
-        let text = recover::plan(&source, &identity)?;
-        std::fs::write(plan, &text).with_context(|| format!("{} cannot be written", plan.display()))?;
-        return Ok(format!(
-            "{text}\nTwo admins or managers sign {} offline, each with a key of theirs that is enrolled:\n  \
-             ssh-keygen -Y sign -n {} -f KEY {}\n",
-            plan.display(),
-            recover::NAMESPACE,
-            plan.display()
-        ));
+        return write_plan(plan, &recover::plan(&source, &identity)?);
     }
-    let planned = std::fs::read_to_string(plan).with_context(|| format!("{} cannot be read", plan.display()))?;
+    let planned = read_plan(plan)?;
     let recovered = recover::recover(&source, &identity, &planned, &signed).await?;
     let mut text = format!("{} accounts are served by the new token.\n", recovered.accounts);
     for lost in &recovered.lost {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use strongroom_proto::agent_key::AgentKey;
-use strongroom_proto::ids::Instance;
+use strongroom_proto::ids::{Instance, OrgId};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -18,61 +18,175 @@ use crate::backup::schedule;
 use crate::commands::organisation;
 use crate::config::Config;
 use crate::handler::Agent;
-use crate::identity::{AgentProof, Throttle};
+use crate::identity::Throttle;
+use crate::keystore::pkcs11::TokenConfig;
 use crate::keystore::worker::{Launcher, PinForWorkers, TokenEvent, Workers};
+use crate::keystore::{KeystoreError, Operation, StoreKeys, TokenId};
 use crate::recovery::{Recipient, sign_store_keys_copy, store_keys_signer};
+use crate::second::{self, SecondWorkers};
 use crate::server::{BoundListener, serve};
 use crate::session::flights::Flights;
 use crate::session::registry::Registry;
 use crate::state::LogId;
 use crate::store::sealer::Sealer;
-use crate::store::sqlite::{Clock, Snapshot, Store, StoreFile, StoreKeysCopy, keep_store_keys_copy, put_restore_note};
+use crate::store::sqlite::{
+    Clock, Meta, Snapshot, Store, StoreFile, StoreKeysCopy, keep_store_keys_copy, put_restore_note,
+};
+use crate::voice::Voices;
 
-/// How often it is checked whether the session key's endorsement is due.
-const RENEWAL_EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked whether the agent still speaks with the right key.
+const TEND_EVERY: Duration = Duration::from_secs(5);
 
-/// A store that opens with the token that it was made with.
+/// How often, and how far apart, the first token is looked for before a start makes do with the second.
+const FIRST_TRIES: u32 = 10;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// A store that opens with a token of its own.
 pub struct Opened {
-    /// The token's workers.
+    /// The first token's workers.
     pub workers: Workers,
+    /// The second token's, if it has joined and the configuration names it.
+    pub second: Option<Workers>,
     /// The store.
     pub store: Store,
     /// What of it is known outside it.
     pub anchors: Anchors,
-    /// What happens to the workers.
-    pub events: mpsc::UnboundedReceiver<TokenEvent>,
+    /// What happens to the workers of either.
+    pub events: [mpsc::UnboundedReceiver<TokenEvent>; 2],
     /// What a restore left to be recorded.
     pub restored: Option<String>,
 }
 
-/// Opens token and store, without serving.
+/// A store whose rows are open, before anything is asked of its second token.
+pub(crate) struct Unlocked {
+    /// The first token's workers, or why there are none: then the second one unlocked the rows.
+    pub(crate) first: Result<Workers, KeystoreError>,
+    /// The second token's, if they were needed.
+    pub(crate) second: Option<Workers>,
+    pub(crate) meta: Meta,
+    pub(crate) store: Store,
+    anchors: Anchors,
+    told: [mpsc::UnboundedSender<TokenEvent>; 2],
+    events: [mpsc::UnboundedReceiver<TokenEvent>; 2],
+    restored: Option<String>,
+    launcher: Launcher,
+}
+
+/// Unlocks the rows with the first token or, if that is away and a second one has joined, with the second.
 ///
 /// # Errors
-/// Whatever keeps the agent from starting, with its remedy.
-pub async fn open(config: &Config, pin: PinForWorkers, instance: Instance, clock: Clock) -> anyhow::Result<Opened> {
+/// Whatever keeps the store from opening, with its remedy.
+pub(crate) async fn unlock(
+    config: &Config,
+    pin: PinForWorkers,
+    instance: Instance,
+    clock: Clock,
+) -> anyhow::Result<Unlocked> {
     crate::os::check_private_dir(&config.data_dir).map_err(|flaw| anyhow::anyhow!(flaw))?;
     // The store first: its lock tells at once that another agent is running, before a PIN is presented.
     let file = StoreFile::open(&config.store_path())?;
     let meta = file.meta()?;
-    let (told, events) = mpsc::unbounded_channel();
-    let token = config.token.config();
-    let workers = Workers::start(Launcher::for_token(pin, token), token, told).await;
-    let workers = workers.context("the token cannot be opened")?;
-    if workers.token().as_str() != meta.token {
-        bail!("this is the token {}, but the store was made with {}", workers.token().as_str(), meta.token);
+    let ((told, events), (second_told, second_events)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+    let launcher = Launcher::for_token(pin, config.token.config());
+    let spare = meta.second.as_ref().zip(config.second());
+    let mut first = start_as(&launcher, config.token.config(), &meta.token, told.clone()).await;
+    // SoftHSM's token file is gone for a moment while another process logs in. That is no outage, and no PIN was presented.
+    for _ in 0..FIRST_TRIES {
+        if spare.is_none() || !matches!(first, Err(KeystoreError::NoToken { .. } | KeystoreError::System { .. })) {
+            break;
+        }
+        tokio::time::sleep(FIRST_PAUSE).await;
+        first = start_as(&launcher, config.token.config(), &meta.token, told.clone()).await;
     }
-    let keys = workers
-        .open_store_keys(meta.org, meta.sealed_store_keys)
-        .await
-        .context("the store keys cannot be opened with this token")?;
+    let (keys, second) = match (&first, spare) {
+        (Ok(workers), _) => (open_keys(workers, meta.org, &meta.sealed_store_keys).await?, None),
+        (Err(KeystoreError::OtherToken { expected, found, .. }), None) => {
+            bail!("this is the token {found}, but the store was made with {expected}")
+        }
+        (Err(error), None) => return Err(error.clone()).context("the token cannot be opened"),
+        (Err(error), Some((second, (token, pin)))) => {
+            tracing::error!(%error, "the first token cannot be opened: trying the second one");
+            let launcher = Launcher::for_token(PinForWorkers::Source(pin.clone()), token);
+            let workers = start_as(&launcher, token, &second.token, second_told.clone()).await;
+            let workers = workers.context("neither of the two tokens can be opened; of the second one")?;
+            (open_keys(&workers, meta.org, &second.sealed_store_keys).await?, Some(workers))
+        }
+    };
     let anchors = Anchors::read(&config.anchor_path())?;
     let restored = file.restore_note()?;
     let (known, org) = (anchors.clone(), meta.org);
     let store = spawn_blocking(move || Store::start(file, Sealer::new(org, keys), instance, clock, &known)).await??;
-    if let Err(error) = copy_store_keys(config, &store, &workers).await {
+    let (told, events) = ([told, second_told], [events, second_events]);
+    Ok(Unlocked { first, second, meta, store, anchors, told, events, restored, launcher })
+}
+
+/// Starts the workers of a token, which must be the one that the store knows.
+async fn start_as(
+    launcher: &Launcher,
+    token: &TokenConfig,
+    expected: &str,
+    told: mpsc::UnboundedSender<TokenEvent>,
+) -> Result<Workers, KeystoreError> {
+    let workers = Workers::start(launcher.clone(), token, told).await?;
+    if workers.token().as_str() == expected {
+        return Ok(workers);
+    }
+    let (expected, found) = (TokenId::new(expected), workers.token().clone());
+    workers.close().await;
+    Err(KeystoreError::OtherToken { operation: Operation::Open, expected, found })
+}
+
+async fn open_keys(workers: &Workers, org: OrgId, sealed: &[u8]) -> anyhow::Result<StoreKeys> {
+    workers.open_store_keys(org, sealed.to_vec()).await.context("the store keys cannot be opened with this token")
+}
+
+/// Opens store and tokens, without serving. With a second token that has joined, either of the two is enough.
+///
+/// # Errors
+/// Whatever keeps the agent from starting, with its remedy.
+pub async fn open(config: &Config, pin: PinForWorkers, instance: Instance, clock: Clock) -> anyhow::Result<Opened> {
+    let unlocked = unlock(config, pin, instance, clock).await?;
+    let Unlocked { first, mut second, meta, store, anchors, told, events, restored, launcher } = unlocked;
+    let [told, second_told] = told;
+    let view = store.view();
+    second::check_settled(config, &view, &meta, first.as_ref().ok())?;
+    match (view.joined(), config.second()) {
+        (None, Some(_)) => {
+            tracing::warn!("[second_token] has not joined this store and serves nobody: strongroom-agent token-join");
+        }
+        (Some(joined), None) => {
+            tracing::warn!(token = %joined.token, "the second token is not in the configuration: it is served by nobody");
+        }
+        (Some(joined), Some((token, pin))) if second.is_none() => {
+            let launcher = Launcher::for_token(PinForWorkers::Source(pin.clone()), token);
+            let started = start_as(&launcher, token, joined.token.as_str(), second_told.clone()).await;
+            second = Some(started.or_else(|error| {
+                tracing::error!(%error, "the second token cannot be opened: starting without it");
+                let point = point_of(&joined.agent_key)?;
+                anyhow::Ok(Workers::absent(launcher, token, joined.token.clone(), point, &error, second_told))
+            })?);
+        }
+        _ => {}
+    }
+    if let (Some(joined), Some(workers)) = (view.joined(), &second)
+        && workers.identity_key() != point_of(&joined.agent_key)?
+    {
+        bail!("the agent identity key in the second token is not the one that it joined with");
+    }
+    let workers = first.or_else(|error| {
+        let point = point_of(&view.org.agent_key)?;
+        let token = TokenId::new(meta.token.as_str());
+        anyhow::Ok(Workers::absent(launcher, config.token.config(), token, point, &error, told))
+    })?;
+    let signer = if workers.serves() { &workers } else { second.as_ref().unwrap_or(&workers) };
+    if let Err(error) = copy_store_keys(config, &store, signer).await {
         tracing::error!(%error, "the store keys have no recovery copy for today's recipients");
     }
-    Ok(Opened { workers, store, anchors, events, restored })
+    Ok(Opened { workers, second, store, anchors, events, restored })
+}
+
+fn point_of(agent_key: &str) -> anyhow::Result<Vec<u8>> {
+    Ok(AgentKey::from_openssh(agent_key).context("an agent key in the store is malformed")?.point().to_vec())
 }
 
 /// Makes and signs the recovery copy of the store keys where the recipients have none that this agent's key signed: for
@@ -81,7 +195,9 @@ async fn copy_store_keys(config: &Config, store: &Store, workers: &Workers) -> a
     let view = store.view();
     let recipients = &view.org.recovery_recipients;
     let key = AgentKey::from_point(workers.identity_key()).context("the agent identity key is malformed")?;
-    if recipients.is_empty() || view.sealed.contains_key(&LogId::Org) || view.org.agent_key != key.openssh() {
+    let own = [Some(&view.org.agent_key), view.joined().map(|second| &second.agent_key)];
+    let is_own = own.into_iter().flatten().any(|own| *own == key.openssh());
+    if recipients.is_empty() || view.sealed.contains_key(&LogId::Org) || !is_own {
         return Ok(());
     }
     let org = view.org.id;
@@ -119,23 +235,21 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
     let authorities = config.login.certificates.authorities().context("[login.certificates]")?;
     let vendors = config.login.attestation.vendors().context("[login.attestation]")?;
     let bound = BoundListener::bind(&config.socket).await?;
-    let Opened { workers, store, anchors, events, restored } = open(config, pin, instance, Arc::clone(&clock)).await?;
+    let Opened { workers, second, store, anchors, events, restored } =
+        open(config, pin, instance, Arc::clone(&clock)).await?;
     let key = AgentKey::from_point(workers.identity_key()).context("the agent identity key is malformed")?;
     if store.view().org.agent_key != key.openssh() {
         bail!("the agent identity key in the token is not the one that this organisation was founded with");
     }
-    let proof = {
-        let (signer, runtime, point) = (workers.clone(), Handle::current(), workers.identity_key().to_vec());
-        let sign = move |digest: &[u8; 32]| runtime.block_on(signer.sign(*digest));
-        let now = clock();
-        spawn_blocking(move || AgentProof::new(&point, sign, instance, now)).await??
-    };
-    let checkpointer = Arc::new(Checkpointer::new(store.clone(), workers.clone(), key, anchors));
+    let tokens: Vec<Workers> = std::iter::once(&workers).chain(&second).cloned().collect();
+    let voices = Arc::new(Voices::begin(tokens, instance, clock()).await?);
+    let checkpointer = Arc::new(Checkpointer::new(store.clone(), Arc::clone(&voices), anchors));
     let agent = Arc::new(Agent {
         store: store.clone(),
         workers: workers.clone(),
+        second: second.clone().map(SecondWorkers::new),
         checkpointer: Arc::clone(&checkpointer),
-        proof,
+        voices: Arc::clone(&voices),
         authorities,
         vendors,
         throttle: Mutex::new(Throttle::default()),
@@ -153,7 +267,14 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
 
     let token = workers.token().as_str().to_owned();
     let token_id = token.clone();
-    let started = store.submit(move |tx| organisation::started(tx, env!("CARGO_PKG_VERSION"), &token)).await;
+    let two = second
+        .as_ref()
+        .map(|second| (second.token().as_str().to_owned(), voices.current().workers.token().as_str().to_owned()));
+    let started = store.submit(move |tx| {
+        let two = two.as_ref().map(|(second, voice)| (second.as_str(), voice.as_str()));
+        organisation::started(tx, env!("CARGO_PKG_VERSION"), &token, two)
+    });
+    let started = started.await;
     if let Err(refused) = started {
         // A sealed org log: serve status and refusals, so that people are told why.
         tracing::error!(?refused, "the start could not be recorded: nothing will be released");
@@ -161,10 +282,14 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
     if let Some(note) = restored {
         record_restore(config, &store, note).await;
     }
+    let [events, second_events] = events;
+    let name = |workers: &Workers| workers.token().as_str().to_owned();
+    let events = [(events, second.as_ref().map(|_| name(&workers))), (second_events, second.as_ref().map(name))];
     let background = CancellationToken::new();
     let signing = tokio::spawn(Arc::clone(&checkpointer).run(config.cadence(), background.clone()));
-    let renewing = tokio::spawn(renew_endorsement(Arc::clone(&agent), background.clone()));
-    let recording = tokio::spawn(record_events(store.clone(), events));
+    let tending = tokio::spawn(tend_voice(Arc::clone(&agent), config.clone(), background.clone()));
+    let recording = events.map(|(events, token)| tokio::spawn(record_events(store.clone(), events, token)));
+    let catching_up = tokio::spawn(second::catch_up::run(Arc::clone(&agent), background.clone()));
     let keeping = tokio::spawn(schedule::run(Arc::clone(&agent), config.clone(), token_id, background.clone()));
     let upkeep = tokio::spawn(crate::upkeep::run(Arc::clone(&agent), background.clone()));
     tracing::info!(socket = %config.socket.display(), %instance, "ready");
@@ -176,9 +301,12 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
         tracing::error!(?refused, "the stop could not be recorded");
     }
     background.cancel();
-    let _ = tokio::join!(signing, renewing, keeping, upkeep);
+    let _ = tokio::join!(signing, tending, keeping, upkeep, catching_up);
     workers.close().await;
-    recording.abort();
+    if let Some(second) = &second {
+        second.close().await;
+    }
+    recording.iter().for_each(tokio::task::JoinHandle::abort);
     store.close().await;
     served.context("the listener failed")
 }
@@ -195,28 +323,40 @@ async fn record_restore(config: &Config, store: &Store, note: String) {
     }
 }
 
-/// Renews the endorsement of the session key when half of its life is over.
-async fn renew_endorsement(agent: Arc<Agent>, stop: CancellationToken) {
+/// Keeps the agent's word to its clients valid. When it has to speak with another token's key, every session ends: a client
+/// that heard one key at its login is not shown another one's signatures.
+async fn tend_voice(agent: Arc<Agent>, config: Config, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(RENEWAL_EVERY) => {}
+            () = tokio::time::sleep(TEND_EVERY) => {}
         }
-        // Off the runtime: it waits for the token.
-        let renewing = Arc::clone(&agent);
-        match spawn_blocking(move || renewing.proof.renew_if_due((renewing.clock)())).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the endorsement was not renewed"),
-            Err(error) => tracing::error!(%error, "the endorsement was not renewed"),
+        match agent.voices.tend((agent.clock)()).await {
+            Ok(false) => {}
+            Ok(true) => {
+                let voice = agent.voices.current();
+                let token = voice.workers.token().as_str().to_owned();
+                let ended = agent.sessions.end_where(|_| true).len();
+                tracing::warn!(%token, sessions = ended, "the agent speaks with the other token's key from now on");
+                let recorded = agent.store.submit(move |tx| organisation::voice_changed(tx, &token, ended)).await;
+                if let Err(refused) = recorded {
+                    tracing::error!(?refused, "the change of the agent's key could not be recorded");
+                }
+                if let Err(error) = copy_store_keys(&config, &agent.store, &voice.workers).await {
+                    tracing::error!(%error, "the recovery copy of the store keys was not signed anew");
+                }
+            }
+            Err(error) => tracing::warn!(error = %format!("{error:#}"), "the endorsement was not renewed"),
         }
     }
 }
 
-/// Puts what happens to the token on record. While the store refuses, the agent's own log has it.
-async fn record_events(store: Store, mut events: mpsc::UnboundedReceiver<TokenEvent>) {
+/// Puts what happens to a token on record. While the store refuses, the agent's own log has it.
+async fn record_events(store: Store, mut events: mpsc::UnboundedReceiver<TokenEvent>, token: Option<String>) {
     while let Some(event) = events.recv().await {
-        tracing::warn!(?event, "token");
-        let recorded = store.submit(move |tx| organisation::token_event(tx, &event)).await;
+        tracing::warn!(?event, ?token, "token");
+        let token = token.clone();
+        let recorded = store.submit(move |tx| organisation::token_event(tx, &event, token.as_deref())).await;
         if let Err(refused) = recorded {
             tracing::error!(?refused, "what happened to the token could not be recorded");
         }

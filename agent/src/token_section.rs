@@ -1,4 +1,4 @@
-//! The configuration's `[token]`: a profile, and what is said over it.
+//! The configuration's `[token]` and `[second_token]`: a profile, and what is said over it.
 
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,7 @@ use strongroom_proto::words::Scheme;
 use crate::keystore::pkcs11::profile::{Counted, ObjectBudget, ProfileError};
 use crate::keystore::pkcs11::uri::TokenUri;
 use crate::keystore::pkcs11::{TokenConfig, TokenProfile, TokenSelector};
+use crate::pin::PinSource;
 
 /// The token's label when nobody says.
 const DEFAULT_LABEL: &str = "strongroom";
@@ -21,7 +22,7 @@ pub struct Token {
     pin_file: Option<PathBuf>,
 }
 
-/// The keys of `[token]`. What is absent is as in the profile.
+/// The keys of either section. What is absent is as in the profile.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Section {
@@ -31,6 +32,7 @@ struct Section {
     serial: Option<String>,
     uri: Option<String>,
     storage: Option<PathBuf>,
+    pin: Option<PinSource>,
     key_budget: Option<u32>,
     object_budget: Option<u32>,
     schemes: Option<Vec<Scheme>>,
@@ -76,7 +78,7 @@ impl TryFrom<Section> for Token {
 
 impl PartialEq for Token {
     fn eq(&self, other: &Self) -> bool {
-        self.merged == other.merged && self.pin_file == other.pin_file
+        self.merged == other.merged && self.pin_file == other.pin_file && self.section.pin == other.section.pin
     }
 }
 
@@ -109,6 +111,12 @@ impl Token {
     #[must_use]
     pub fn pin_file(&self) -> Option<&Path> {
         self.pin_file.as_deref()
+    }
+
+    /// Where the section itself says that its PIN is.
+    #[must_use]
+    pub fn pin(&self) -> Option<&PinSource> {
+        self.section.pin.as_ref()
     }
 
     /// The same configuration over another profile: to probe whether that one would do.

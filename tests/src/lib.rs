@@ -21,6 +21,7 @@ pub mod raw;
 pub mod recovery;
 pub mod refused;
 pub mod schemes;
+pub mod second_token;
 pub mod seeds;
 pub mod token;
 pub mod tools;

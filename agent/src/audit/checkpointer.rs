@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::anchor::{Anchor, AnchorError, Anchors};
 use crate::keystore::KeystoreError;
-use crate::keystore::worker::Workers;
 use crate::state::{LogId, State};
 use crate::store::StoreError;
 use crate::store::sqlite::Store;
 use crate::store::tx::origin;
+use crate::voice::Voices;
 
 /// When a log that has grown is signed.
 #[derive(Clone, Copy, Debug)]
@@ -60,13 +60,14 @@ pub struct Signed {
     pub size: u64,
     /// The note.
     pub note: String,
+    /// The key that signed it.
+    pub key: AgentKey,
 }
 
 /// Signs checkpoints one at a time.
 pub struct Checkpointer {
     store: Store,
-    workers: Workers,
-    key: AgentKey,
+    voices: Arc<Voices>,
     signed: Mutex<Signatures>,
 }
 
@@ -78,14 +79,14 @@ struct Signatures {
 impl Checkpointer {
     /// Makes the signer of all logs of a store.
     #[must_use]
-    pub fn new(store: Store, workers: Workers, key: AgentKey, anchors: Anchors) -> Self {
-        Self { store, workers, key, signed: Mutex::new(Signatures { anchors, newest: BTreeMap::new() }) }
+    pub fn new(store: Store, voices: Arc<Voices>, anchors: Anchors) -> Self {
+        Self { store, voices, signed: Mutex::new(Signatures { anchors, newest: BTreeMap::new() }) }
     }
 
-    /// The key that clients pin.
+    /// The key that signs now, and that clients have pinned.
     #[must_use]
-    pub const fn key(&self) -> &AgentKey {
-        &self.key
+    pub fn key(&self) -> AgentKey {
+        self.voices.current().key
     }
 
     /// A checkpoint over the log as it is committed now.
@@ -98,7 +99,9 @@ impl Checkpointer {
         check_sealed(&view, log)?;
         let head = view.heads.get(&log).ok_or(CheckpointError::NoLog)?;
         let size = head.frontier.size();
-        if let Some(newest) = signed.newest.get(&log).filter(|newest| newest.size == size) {
+        let voice = self.voices.current();
+        let is_newest = |newest: &&Signed| newest.size == size && newest.key == voice.key;
+        if let Some(newest) = signed.newest.get(&log).filter(is_newest) {
             return Ok(newest.clone());
         }
         let checkpoint = Checkpoint { origin: origin(&view, log), size, root: head.frontier.root() };
@@ -111,10 +114,10 @@ impl Checkpointer {
         }
         advance(&mut signed.anchors, vec![(name, anchor)]).await?;
         let digest = checkpoint.digest();
-        let raw = self.workers.sign(digest).await?;
-        let note = checkpoint.to_note(&self.key, &der_from_raw(&raw));
+        let raw = voice.workers.sign(digest).await?;
+        let note = checkpoint.to_note(&voice.key, &der_from_raw(&raw));
         self.store.keep_checkpoint(log, size, note.clone()).await?;
-        let made = Signed { size, note };
+        let made = Signed { size, note, key: voice.key };
         signed.newest.insert(log, made.clone());
         Ok(made)
     }

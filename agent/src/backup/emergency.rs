@@ -30,9 +30,12 @@ pub async fn emergency_admin(
     let key = key_row(key_line).map_err(|failure| anyhow::anyhow!("the admin's key: {failure}"))?;
     let clock: Clock = Arc::new(Timestamp::now);
     let pin = PinForWorkers::for_command(&config.pin).context("the PIN cannot be read")?;
-    let Opened { workers, store, .. } = open(config, pin, Instance::random(), clock).await?;
+    let Opened { workers, second, store, .. } = open(config, pin, Instance::random(), clock).await?;
     // What follows needs the store's keys only.
     workers.close().await;
+    if let Some(second) = second {
+        second.close().await;
+    }
     let recipients = store.view().org.recovery_recipients.clone();
     let recipient = identity.recipient().to_string();
     if recipients.is_empty() {

@@ -18,6 +18,7 @@ use crate::audit::anchor::Anchors;
 use crate::config::Config;
 use crate::identity::{agent_public_key, sign_as_agent};
 use crate::keystore::Keystore;
+use crate::keystore::worker::blocking::BlockingWorker;
 use crate::pin::PinSource;
 use crate::recovery::{Recipient, SealingWriter};
 use crate::store::sealer::Sealer;
@@ -32,8 +33,10 @@ pub struct Maker<'a> {
     pub config: &'a Config,
     /// Opens the copy, so that it is verified before it is kept.
     pub sealer: &'a Sealer,
-    /// The token's id.
+    /// The first token's id.
     pub token: &'a str,
+    /// Whether it is here: the files of one that is away cannot be taken along.
+    pub token_is_here: bool,
     /// The agent identity key.
     pub agent_key: AgentKey,
     /// The run of the agent; absent for the command.
@@ -176,7 +179,7 @@ impl Maker<'_> {
         let known = format!("{} {}\n", self.config.socket.display(), self.agent_key.openssh());
         small.push((KNOWN_AGENTS.to_owned(), known.into_bytes()));
         small.push((ANCHORS.to_owned(), anchors));
-        let Some(storage) = self.config.token_folder() else {
+        let Some(storage) = self.config.token_folder().filter(|_| self.token_is_here) else {
             small.push((TOKEN_NOTE.to_owned(), TOKEN_NOTE_TEXT.as_bytes().to_vec()));
             return Ok((small, TokenMaterial::Elsewhere));
         };
@@ -240,15 +243,25 @@ fn free_names(folder: &Path, made_at: Timestamp) -> anyhow::Result<(PathBuf, Pat
 pub fn backup(config: &Config, folder: &Path, command: Option<&str>) -> anyhow::Result<Made> {
     crate::os::check_private_dir(&config.data_dir).map_err(|flaw| anyhow::anyhow!(flaw))?;
     let meta = Snapshot::open(&config.store_path())?.meta()?;
-    let keystore = open_token(config)?;
-    if keystore.token().as_str() != meta.token {
+    let (keystore, sealed, token_is_here) = match (open_token(config), meta.second.as_ref().zip(config.second())) {
+        (Ok(first), _) => (first, &meta.sealed_store_keys, true),
+        (Err(error), Some((second, (token, pin)))) => {
+            tracing::warn!(error = %format!("{error:#}"), "the first token is away: the second one signs this backup");
+            let keystore = BlockingWorker::start(token, pin, false).context("neither token can be opened")?;
+            (keystore, &second.sealed_store_keys, false)
+        }
+        (Err(error), None) => return Err(error),
+    };
+    let expected = if token_is_here { Some(&meta.token) } else { meta.second.as_ref().map(|second| &second.token) };
+    if expected.is_none_or(|expected| expected != keystore.token().as_str()) {
         bail!("this is the token {}, but the store was made with {}", keystore.token(), meta.token);
     }
-    let keys = keystore.open_store_keys(meta.org, &meta.sealed_store_keys)?;
+    let keys = keystore.open_store_keys(meta.org, sealed)?;
     let maker = Maker {
         config,
         sealer: &Sealer::new(meta.org, keys),
         token: &meta.token,
+        token_is_here,
         agent_key: AgentKey::from_point(keystore.identity_key())?,
         instance: None,
         sign: &|digest| Ok(keystore.sign(digest)?),

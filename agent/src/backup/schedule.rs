@@ -47,7 +47,7 @@ pub async fn run(agent: Arc<Agent>, config: Config, token: String, stop: Cancell
             }
         }
         record_drills(&agent, &config, &folder).await;
-        let overdue = overdue(&config, agent.checkpointer.key(), Timestamp::now());
+        let overdue = overdue(&config, &agent.checkpointer.key(), Timestamp::now());
         for sentence in &overdue {
             tracing::warn!("{sentence}");
         }
@@ -68,12 +68,14 @@ async fn make(agent: &Arc<Agent>, config: &Config, token: &str, folder: &Path) -
     let (agent, config, token) = (Arc::clone(agent), config.clone(), token.to_owned());
     let (folder, handle) = (folder.to_owned(), tokio::runtime::Handle::current());
     tokio::task::spawn_blocking(move || {
-        let sign = |digest: &[u8; 32]| Ok(handle.block_on(agent.workers.sign(*digest))?);
+        let voice = agent.voices.current();
+        let sign = |digest: &[u8; 32]| Ok(handle.block_on(voice.workers.sign(*digest))?);
         let maker = Maker {
             config: &config,
             sealer: agent.store.sealer(),
             token: &token,
-            agent_key: *agent.checkpointer.key(),
+            token_is_here: agent.workers.serves(),
+            agent_key: voice.key,
             instance: Some(agent.instance),
             sign: &sign,
         };
@@ -118,7 +120,7 @@ async fn record_drills(agent: &Agent, config: &Config, folder: &Path) {
     let path: PathBuf = config.data_dir.join(RECORDED);
     let mut recorded: BTreeSet<String> =
         fs::read_to_string(&path).unwrap_or_default().lines().map(str::to_owned).collect();
-    for (evidence, sha256) in all_evidence(folder, agent.checkpointer.key()) {
+    for (evidence, sha256) in all_evidence(folder, &agent.checkpointer.key()) {
         if recorded.contains(&sha256) {
             continue;
         }

@@ -8,6 +8,7 @@ use super::{Caller, about_account, canary, find_account, rotation};
 use crate::access::Operation;
 use crate::state::LogId;
 use crate::state::rows::{Account, RecoveryCopy, SealedSeedRow};
+use crate::state::second::ImportCopy;
 use crate::store::tx::{Refusal, Tx};
 
 /// An account whose seed has been sealed and waits for the commit of its import.
@@ -19,6 +20,8 @@ pub struct Staged {
     pub seed: SealedSeedRow,
     /// Its seed for the recovery recipients, if there are any.
     pub recovery: Option<RecoveryCopy>,
+    /// Its seed on the way to the second token, if there is one.
+    pub import: Option<ImportCopy>,
 }
 
 /// Makes all staged accounts, or none.
@@ -60,6 +63,9 @@ pub fn import(
         tx.put(row.seed.clone())?;
         if let Some(recovery) = &row.recovery {
             tx.put(recovery.clone())?;
+        }
+        if let Some(import) = &row.import {
+            tx.put(import.clone())?;
         }
         addresses.push(AccountAddress { vault: slug.clone(), account: account.clone() });
     }
@@ -103,6 +109,12 @@ pub fn remove(
     }
     rotation::settle(tx, &account);
     canary::forget(tx, caller, address, &account, EVENT)?;
+    if let Some(seed) = tx.state.second_seeds.get(&account.id).cloned() {
+        tx.delete(&seed);
+    }
+    if let Some(copy) = tx.state.import_copies.get(&account.id).cloned() {
+        tx.delete(&copy);
+    }
     tx.delete(&account);
     let mut draft = draft;
     draft.grant = terms.grant;

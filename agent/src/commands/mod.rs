@@ -17,6 +17,7 @@ pub mod release;
 pub mod request;
 pub mod review;
 pub mod rotation;
+pub mod second;
 pub mod session;
 pub mod step_up;
 pub mod vault;

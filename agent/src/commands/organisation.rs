@@ -28,22 +28,33 @@ pub fn found(tx: &mut Tx<'_>, org: &Org, admin: &NewIdentity) -> Result<((), Rec
     Ok(((), receipt))
 }
 
-/// Records that the agent started.
+/// Records that the agent started. `voice` is the token whose key it speaks with, where there are two.
 ///
 /// # Errors
 /// Only if it cannot be written down.
-pub fn started(tx: &mut Tx<'_>, version: &str, token: &str) -> Result<((), Receipt), Refusal> {
-    let draft = Draft::new("agent.start").detail("version", version).detail("token", token);
+pub fn started(
+    tx: &mut Tx<'_>,
+    version: &str,
+    token: &str,
+    second: Option<(&str, &str)>,
+) -> Result<((), Receipt), Refusal> {
+    let mut draft = Draft::new("agent.start").detail("version", version).detail("token", token);
+    if let Some((second, voice)) = second {
+        draft = draft.detail("second_token", second).detail("voice", voice);
+    }
     let receipt = tx.append(LogId::Org, draft)?;
     Ok(((), receipt))
 }
 
-/// Records what happened to the token or one of its workers.
+/// Records what happened to a token or one of its workers. `token` names it where there are two.
 ///
 /// # Errors
 /// Only if it cannot be written down.
-pub fn token_event(tx: &mut Tx<'_>, event: &TokenEvent) -> Result<((), Receipt), Refusal> {
-    let about = |event: &'static str, worker: usize| Draft::new(event).detail("worker", worker);
+pub fn token_event(tx: &mut Tx<'_>, event: &TokenEvent, token: Option<&str>) -> Result<((), Receipt), Refusal> {
+    let about = |event: &'static str, worker: usize| {
+        let draft = Draft::new(event).detail("worker", worker);
+        token.map_or(draft.clone(), |token| draft.detail("token", token))
+    };
     let failed = |draft: Draft| Draft { outcome: RecordOutcome::Failed, ..draft };
     let draft = match event {
         TokenEvent::Lost { worker, error } => failed(about("token.lost", *worker).detail("reason", error.to_string())),
@@ -53,6 +64,16 @@ pub fn token_event(tx: &mut Tx<'_>, event: &TokenEvent) -> Result<((), Receipt),
         }
         TokenEvent::PinRefused { worker } => failed(about("token.pin_refused", *worker)),
     };
+    let receipt = tx.append(LogId::Org, draft)?;
+    Ok(((), receipt))
+}
+
+/// Records that the agent speaks with another token's key from now on.
+///
+/// # Errors
+/// Only if it cannot be written down.
+pub fn voice_changed(tx: &mut Tx<'_>, token: &str, sessions: usize) -> Result<((), Receipt), Refusal> {
+    let draft = Draft::new("agent.voice").detail("token", token).detail("sessions", sessions);
     let receipt = tx.append(LogId::Org, draft)?;
     Ok(((), receipt))
 }

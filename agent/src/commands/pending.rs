@@ -149,8 +149,7 @@ pub fn may_confirm(state: &State, pending: &Pending, now: Timestamp) -> Vec<Iden
     let held = pending.identity.into_iter().flat_map(|identity| state.grants_for(identity)).map(|grant| grant.vault);
     let concerned = state.concerned(held.chain(pending.change.vault()));
     let concerned = concerned.iter().filter_map(|identity| state.identities.get(identity));
-    let mut found: Vec<&Identity> =
-        concerned.filter(|identity| identity.is_active(now) && able(identity)).collect();
+    let mut found: Vec<&Identity> = concerned.filter(|identity| identity.is_active(now) && able(identity)).collect();
     found.sort_by(|one, other| one.names.slug.cmp(&other.names.slug));
     found.into_iter().map(|found| found.id).collect()
 }

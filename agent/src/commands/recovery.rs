@@ -45,26 +45,31 @@ pub struct Begin {
 /// # Errors
 /// Only if it cannot be written down.
 pub fn begin(tx: &mut Tx<'_>, begin: &Begin) -> Result<((), Receipt), Refusal> {
-    const TEXTS: [&str; 2] = ["approval.1", "approval.2"];
-    let mut draft = Draft::new("store.recover")
+    let draft = Draft::new("store.recover")
         .detail("old_agent_key", tx.state.org.agent_key.clone())
         .detail("new_agent_key", begin.agent_key.clone())
         .detail("old_token", begin.old_token.clone())
-        .detail("new_token", begin.new_token.clone())
-        .detail("approvals", begin.approvals.len())
-        .text("plan", begin.plan.clone());
-    if begin.approvals.len() < 2 {
+        .detail("new_token", begin.new_token.clone());
+    let draft = with_approvals(draft, &begin.plan, &begin.approvals);
+    tx.put(Org { agent_key: begin.agent_key.clone(), ..tx.state.org.clone() })?;
+    let receipt = tx.append(LogId::Org, draft)?;
+    Ok(((), receipt))
+}
+
+/// Puts a plan, and who approved it with which signature, into a record.
+pub(super) fn with_approvals(draft: Draft, plan: &str, approvals: &[Approved]) -> Draft {
+    const TEXTS: [&str; 2] = ["approval.1", "approval.2"];
+    let mut draft = draft.detail("approvals", approvals.len()).text("plan", plan);
+    if approvals.len() < 2 {
         draft = draft.detail("sole_admin", 1);
     }
-    for ((approved, text), place) in begin.approvals.iter().zip(TEXTS).zip(["1", "2"]) {
+    for ((approved, text), place) in approvals.iter().zip(TEXTS).zip(["1", "2"]) {
         draft = draft
             .detail(&format!("approver_{place}"), approved.identity.to_string())
             .detail(&format!("approver_key_{place}"), approved.fingerprint.clone())
             .text(text, approved.signature.clone());
     }
-    tx.put(Org { agent_key: begin.agent_key.clone(), ..tx.state.org.clone() })?;
-    let receipt = tx.append(LogId::Org, draft)?;
-    Ok(((), receipt))
+    draft
 }
 
 /// Takes a vault key in the new token.

@@ -12,6 +12,7 @@ use super::identity::hold;
 use super::step_up::Signed;
 use super::{Caller, about_account, find_account};
 use crate::access::{Denial, Release};
+use crate::keystore::TokenId;
 use crate::state::rows::Account;
 use crate::state::{LogId, State, recent};
 use crate::store::durable::Releases;
@@ -33,6 +34,8 @@ pub struct Wanted {
     pub min_remaining_s: Option<u32>,
     /// The account and time step that the code was computed for; absent for HOTP, whose counter is drawn here.
     pub computed: Option<Computed>,
+    /// The token that computed it, or for HOTP the one that is likely to; absent where there is one only.
+    pub token: Option<TokenId>,
 }
 
 /// What a time-based code was computed for, before the commit.
@@ -111,6 +114,9 @@ pub fn release(tx: &mut Tx<'_>, caller: &Caller, wanted: &Wanted) -> Result<(App
     if behind_s > 0 {
         draft = draft.detail("clock_behind_s", behind_s);
     }
+    if let Some(token) = &wanted.token {
+        draft = draft.detail("token", token.as_str());
+    }
     let (moving_factor, taken_by) = match (account.kind, wanted.computed) {
         (OtpKind::Hotp, None) => (reserve_counter(tx, &account)?, Vec::new()),
         (OtpKind::Totp | OtpKind::Steam, Some(computed))
@@ -160,6 +166,24 @@ pub fn withheld(
     let mut draft = caller.draft(&tx.state, event).detail("release", approved.seq).detail("kind", kind);
     draft.outcome = strongroom_proto::audit::record::RecordOutcome::Failed;
     let receipt = tx.append(LogId::Vault(vault), draft)?;
+    Ok(((), receipt))
+}
+
+/// Records that another token computed a code than the record of its release names.
+///
+/// # Errors
+/// Only if it cannot be written down.
+pub fn moved(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    account: &Account,
+    approved: &Receipt,
+    token: &TokenId,
+) -> Result<((), Receipt), Refusal> {
+    let draft = about_account(caller.draft(&tx.state, "code.moved"), account)
+        .detail("release", approved.seq)
+        .detail("token", token.as_str());
+    let receipt = tx.append(LogId::Vault(account.vault), draft)?;
     Ok(((), receipt))
 }
 

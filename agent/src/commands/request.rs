@@ -307,9 +307,7 @@ fn standing_approvals(state: &State, request: &Request, now: Timestamp) -> usize
 fn may_still_ask(state: &State, request: &Request, now: Timestamp) -> bool {
     let lapsed = has_lapsed(state, request.requester, request.vault, now);
     let operation = Operation::RequestMake { lapsed };
-    state
-        .acting_keys_of(request.requester)
-        .any(|key| stands(state, request, request.requester, key, operation, now))
+    state.acting_keys_of(request.requester).any(|key| stands(state, request, request.requester, key, operation, now))
 }
 
 /// Finds a request, with the draft of what the caller does to it.

@@ -18,6 +18,7 @@ use crate::commands::account::{self as command, Staged};
 use crate::commands::{Caller, NAME_LEN_MAX, REASON_LEN_MAX, check_some_text, check_text};
 use crate::keystore::Seed;
 use crate::recovery::{Recipient, recovery_copy};
+use crate::second::import_copy;
 use crate::state::State;
 use crate::state::rows::{Account, AccountNames, RecoveryCopy, SealedSeedRow};
 
@@ -226,8 +227,11 @@ async fn stage(
         .newest_vault_key(vault)
         .map(|row| row.key.clone())
         .ok_or_else(|| Failure::new(ErrorKind::Internal, "This vault has no key."))?;
+    // Always by way of a copy, whether the second token is there or not: it has one way in.
+    let import = import_copy(view, &context, &seed)
+        .map_err(|_| Failure::new(ErrorKind::Internal, "The copy for the second token could not be made."))?;
     let sealed = agent.token(agent.workers.seal(key, context, &seed)).await?;
-    Ok(Staged { seed: SealedSeedRow { account: account.id, vault, sealed }, account, recovery })
+    Ok(Staged { seed: SealedSeedRow { account: account.id, vault, sealed }, account, recovery, import })
 }
 
 fn check_row(row: &Row) -> Result<(), Failure> {
@@ -267,6 +271,7 @@ pub(super) async fn import_commit(
     let Import { vault, source, staged } = import;
     let durable = agent.store.submit(move |tx| command::import(tx, &caller, vault, &source, &staged)).await?;
     let (accounts, receipt) = durable.into_parts();
+    agent.wake_second();
     Ok(Imported { accounts, receipt }.into())
 }
 

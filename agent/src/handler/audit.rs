@@ -169,7 +169,7 @@ pub(super) async fn checkpoint(
     let caller = connection.caller(agent)?;
     let (_, log, ..) = find(agent, &caller, params.vault.as_ref(), Operation::TrailRead, "audit.read").await?;
     let signed = agent.checkpointer.sign(log).await.map_err(|error| unsigned(&error))?;
-    Ok(CheckpointResult { checkpoint: signed.note, public_key: agent.checkpointer.key().spki_pem() }.into())
+    Ok(CheckpointResult { checkpoint: signed.note, public_key: signed.key.spki_pem() }.into())
 }
 
 pub(super) async fn export(
@@ -187,15 +187,16 @@ pub(super) async fn export(
     let store = agent.store.clone();
     let (size, most) = (signed.size, CHECKPOINTS_MAX);
     let mut older = blocking(move || store.readers().checkpoints_before(log, size, most)).await?;
-    // After a recovery onto another token the older ones are by another key, which a reader of this folder cannot check.
-    let key = *agent.checkpointer.key();
+    // After a recovery onto another token, or while another one was away, the older ones are by another key, which a reader of
+    // this folder cannot check.
+    let key = signed.key;
     older.retain(|note| SignedCheckpoint::parse(note).is_ok_and(|note| note.verify(&key).is_ok()));
     Ok(Exported {
         log: origin(&view, log).to_string(),
         size: signed.size,
         checkpoint: signed.note,
         checkpoints: older,
-        public_key: agent.checkpointer.key().spki_pem(),
+        public_key: key.spki_pem(),
     }
     .into())
 }

@@ -10,12 +10,13 @@ use strongroom_proto::words::OtpKind;
 use zeroize::Zeroizing;
 
 use super::step_up::signed_if_given;
-use super::{Agent, Answer, Connection};
-use crate::access::Operation;
+use super::{Agent, Answer, Connection, token_failed};
+use crate::access::Operation as Access;
 use crate::commands::release::{self as command, Approved, Computed, Wanted};
 use crate::commands::step_up::Signed;
 use crate::commands::{Caller, REASON_LEN_MAX, TICKET_LEN_MAX, check_text};
-use crate::keystore::{SealedSeed, SeedContext, VaultKey};
+use crate::keystore::worker::Workers;
+use crate::keystore::{ErrorClass, KeystoreError, Operation, OtpMac, SealedSeed, SeedContext, TokenId, VaultKey};
 use crate::otp::{Window, render, window_at};
 use crate::session::flights::Flight;
 use crate::state::State;
@@ -71,7 +72,7 @@ impl Source {
     fn find(view: &State, caller: &Caller, params: &Release, now: Timestamp) -> Option<Self> {
         let vault = view.vault(&params.account.vault)?;
         let account = view.account(vault.id, &params.account.account)?.clone();
-        let _terms = caller.may_in(view, vault.id, Operation::CodeRelease(account.id), now).ok()?;
+        let _terms = caller.may_in(view, vault.id, Access::CodeRelease(account.id), now).ok()?;
         let sealed = view.seeds.get(&account.id)?.sealed.clone();
         let key = view.vault_keys.get(&(vault.id, sealed.key_number))?.key.clone();
         Some(Self { context: account.seed_context(view.org_id()), account, sealed, key })
@@ -87,15 +88,61 @@ impl Source {
         found.unwrap_or_else(|| (self.key.clone(), self.sealed.clone()))
     }
 
-    /// Computes the code for a moving factor, sealed until its record is durable.
-    async fn compute(&self, agent: &Agent, moving_factor: u64) -> Result<SealedCode, Failure> {
+    /// Computes the code for a moving factor, sealed until its record is durable, and says in which token if there are two.
+    async fn compute(&self, agent: &Agent, moving_factor: u64) -> Result<(SealedCode, Option<TokenId>), Failure> {
         // Waiting for a window takes its time: the key may have been replaced since.
         let _in_use = agent.keys_in_use.read().await;
-        let (key, sealed) = self.newest_seal(&agent.store.view());
-        let mac = agent.token(agent.workers.otp_mac(key, self.context.clone(), sealed, moving_factor)).await?;
+        let view = agent.store.view();
+        let (key, sealed) = self.newest_seal(&view);
+        let first = agent.workers.otp_mac(key, self.context.clone(), sealed, moving_factor);
+        let (mac, token) = match (&agent.second, view.second_seal(self.account.id)) {
+            (Some(second), Some((key, sealed))) => {
+                let other = || second.workers.otp_mac(key, self.context.clone(), sealed, moving_factor);
+                let (mac, by) = two_tokens(agent, &second.workers, first, other).await?;
+                (mac, Some(by))
+            }
+            (second, _) => (agent.token(first).await?, second.as_ref().map(|_| agent.workers.token().clone())),
+        };
         let code = render(&mac, self.account.kind, self.account.digits).map_err(out_of_range)?;
-        Ok(SealedCode::new(self.account.id, moving_factor, code))
+        Ok((SealedCode::new(self.account.id, moving_factor, code), token))
     }
+}
+
+/// Asks the first token and, if that is away or silent, the second one. Both hold the same seed: that was shown before the
+/// second one's seal was kept. A seal that was altered is no reason to ask elsewhere.
+async fn two_tokens<F: Future<Output = Result<OtpMac, KeystoreError>>>(
+    agent: &Agent,
+    second: &Workers,
+    first: impl Future<Output = Result<OtpMac, KeystoreError>>,
+    other: impl FnOnce() -> F,
+) -> Result<(OtpMac, TokenId), Failure> {
+    let patience = if second.serves() { agent.workers.patience() } else { Duration::MAX };
+    let error = match tokio::time::timeout(patience, first).await {
+        Ok(Ok(mac)) => return Ok((mac, agent.workers.token().clone())),
+        Ok(Err(error)) => error,
+        Err(_) => KeystoreError::DeadlinePassed { operation: Operation::OtpMac },
+    };
+    if matches!(error.class(), ErrorClass::KeyMissing | ErrorClass::KeyMismatch) {
+        tracing::error!(%error, "ALERT: the first token lacks a key: the second one serves");
+    }
+    let is_away = !matches!(error.class(), ErrorClass::Data | ErrorClass::Usage | ErrorClass::Busy);
+    if !is_away || !second.serves() {
+        return Err(token_failed(&error));
+    }
+    match other().await {
+        Ok(mac) => Ok((mac, second.token().clone())),
+        Err(other) => {
+            tracing::error!(error = %other, "the second token failed too");
+            Err(token_failed(&error))
+        }
+    }
+}
+
+/// The token that is likely to compute a code: a counter is recorded before it is computed.
+fn likely_token(agent: &Agent) -> Option<TokenId> {
+    let second = agent.second.as_ref()?;
+    let is_second = !agent.workers.serves() && second.workers.serves();
+    Some(if is_second { second.workers.token().clone() } else { agent.workers.token().clone() })
 }
 
 async fn time_based(
@@ -108,14 +155,15 @@ async fn time_based(
     let window = wait_for_window(agent, &source.account, params.min_remaining_s).await?;
     let computed = Computed { account: source.account.id, revision: source.account.revision, step: window.counter };
     let address = params.account.clone();
-    let approval = Approval::new(agent, caller, params, signature, Some(computed));
-    let sealed = match source.compute(agent, window.counter).await {
-        Ok(sealed) => sealed,
+    let mut approval = Approval::new(agent, caller, params, signature, Some(computed));
+    let (sealed, token) = match source.compute(agent, window.counter).await {
+        Ok(computed) => computed,
         Err(failure) => {
             record_failure(agent, caller, &source.account, failure.kind).await;
             return Err(failure);
         }
     };
+    approval.wanted.token = token;
     let (durable, flight) = approved(agent, caller, Some(&source.account), approval.submit()).await?;
     let code = sealed.open(&durable).ok_or_else(mismatch)?;
     let now = agent.wall();
@@ -146,18 +194,24 @@ async fn counter_based(
 ) -> Result<(Released, Flight), Failure> {
     let address = params.account.clone();
     let account = source.as_ref().map(|source| &source.account);
-    let submitted = Approval::new(agent, caller, params, signature, None).submit();
+    let likely = likely_token(agent);
+    let mut approval = Approval::new(agent, caller, params, signature, None);
+    approval.wanted.token.clone_from(&likely);
+    let submitted = approval.submit();
     let (durable, flight) = approved(agent, caller, account, submitted).await?;
     // Approved although the look before saw no right: a grant came in between. The counter is spent, which is harmless.
     let source = source.ok_or_else(|| Failure::new(ErrorKind::Conflict, "Your access changed just now; try again."))?;
     let counter = durable.value().moving_factor;
-    let sealed = match source.compute(agent, counter).await {
-        Ok(sealed) => sealed,
+    let (sealed, token) = match source.compute(agent, counter).await {
+        Ok(computed) => computed,
         Err(failure) => {
             withhold(agent, caller, &source.account, durable.receipt(), "code.failed", failure.kind).await;
             return Err(failure);
         }
     };
+    if let Some(token) = token.filter(|token| Some(token) != likely.as_ref()) {
+        moved(agent, caller, &source.account, durable.receipt(), token).await?;
+    }
     let code = sealed.open(&durable).ok_or_else(mismatch)?;
     let (_, receipt) = durable.into_parts();
     let released = Released {
@@ -205,6 +259,7 @@ impl Approval {
             signed,
             min_remaining_s: params.min_remaining_s,
             computed,
+            token: None,
         };
         let flight = agent.flights.depart(caller.identity());
         Self { store: agent.store.clone(), caller: caller.clone(), wanted, flight }
@@ -255,6 +310,19 @@ async fn withhold(
     if let Err(refused) = recorded {
         tracing::error!(?refused, "a withheld code was not recorded");
     }
+}
+
+/// Records that another token computed a counter's code than its record names: the first one went away in between.
+async fn moved(
+    agent: &Agent,
+    caller: &Caller,
+    account: &Account,
+    approved: &Receipt,
+    token: TokenId,
+) -> Result<(), Failure> {
+    let (caller, account, approved) = (caller.clone(), account.clone(), approved.clone());
+    agent.store.submit(move |tx| command::moved(tx, &caller, &account, &approved, &token)).await?;
+    Ok(())
 }
 
 async fn record_failure(agent: &Agent, caller: &Caller, account: &Account, kind: ErrorKind) {

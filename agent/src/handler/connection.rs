@@ -32,6 +32,8 @@ pub struct Connection {
 /// A login between `session.open` and `session.prove`.
 pub(super) struct Pending {
     pub(super) identity: String,
+    /// Fingerprint of the key that the agent showed.
+    pub(super) agent: String,
     pub(super) key: String,
     pub(super) certificate: Option<UserCertificate>,
     pub(super) nonce: String,

@@ -48,9 +48,11 @@ pub(super) async fn open(agent: &Agent, connection: &mut Connection, params: Ope
     let mut nonce = [0; NONCE_LEN];
     getrandom::fill(&mut nonce).map_err(|_| Failure::new(ErrorKind::Internal, "The agent has no randomness."))?;
     let nonce = hex::encode(nonce);
-    let opened = agent.proof.open_reply(&params.client_nonce, &nonce).map_err(|error| invalid(format!("{error}.")))?;
+    let voice = agent.voices.current();
+    let opened = voice.proof.open_reply(&params.client_nonce, &nonce).map_err(|error| invalid(format!("{error}.")))?;
     connection.pending = Some(Pending {
         identity: params.identity.to_string(),
+        agent: voice.proof.fingerprint().to_owned(),
         key: key.fingerprint,
         certificate,
         nonce,
@@ -191,7 +193,7 @@ fn check(agent: &Agent, view: &State, pending: &Pending, signature: &str) -> Res
         return Err("unconfirmed key".into());
     }
     let enrolled = EnrolmentKey::parse(&key.public_key).map_err(|_| "key")?;
-    let text = login_text(agent.proof.fingerprint(), agent.instance, &pending.nonce, &pending.key, &slug);
+    let text = login_text(&pending.agent, agent.instance, &pending.nonce, &pending.key, &slug);
     let certificate = pending.certificate.as_ref();
     let refused = |error: ProofError| {
         tracing::info!(%error, identity = %slug, "login refused");

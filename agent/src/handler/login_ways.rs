@@ -67,7 +67,7 @@ pub(super) fn attested(agent: &Agent, key: Key, attestation: Option<&str>, ident
     }
     let file = BASE64.decode(attestation).map_err(|_| invalid("it is not base64".to_owned()))?;
     let public = EnrolmentKey::parse(&key.public_key).map_err(|refusal| invalid(refusal.to_string()))?.public_key;
-    let challenge = attestation_challenge(agent.proof.fingerprint(), identity);
+    let challenge = attestation_challenge(agent.voices.current().proof.fingerprint(), identity);
     let attested = attest(&agent.vendors, &file, challenge.as_bytes(), &public, agent.now());
     let attested = attested.map_err(|refusal| invalid(refusal.to_string()))?;
     Ok(Key { attested: true, attestation: Some(attested), ..key })

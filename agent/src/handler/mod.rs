@@ -43,25 +43,29 @@ pub(crate) use self::identity::key_row;
 use crate::access::Denial;
 use crate::audit::checkpointer::Checkpointer;
 use crate::commands::Caller;
-use crate::identity::{AgentProof, Alarm, Authorities, Throttle, Vendors};
+use crate::identity::{Alarm, Authorities, Throttle, Vendors};
 use crate::keystore::worker::Workers;
 use crate::keystore::{ErrorClass, KeystoreError};
+use crate::second::SecondWorkers;
 use crate::server::{Held, Peer, Reply, Service};
 use crate::session::flights::Flights;
 use crate::session::registry::Registry;
 use crate::state::LogId;
 use crate::store::sqlite::{Clock, Store};
+use crate::voice::Voices;
 
 /// A running agent: what all calls share. The assembly in [`crate::run`] is the only place that makes one.
 pub struct Agent {
     /// Durable state.
     pub store: Store,
-    /// The token.
+    /// The token; the first one, where there are two.
     pub workers: Workers,
+    /// The second token, once it has joined.
+    pub second: Option<SecondWorkers>,
     /// Signs checkpoints.
     pub checkpointer: Arc<Checkpointer>,
     /// Proves this agent to clients.
-    pub proof: AgentProof,
+    pub voices: Arc<Voices>,
     /// Whose certificates log in.
     pub authorities: Authorities,
     /// Whose security keys count as hardware by their attestation.
@@ -139,6 +143,13 @@ impl Agent {
     /// Takes what is overdue now: `agent.status` says it.
     pub fn set_overdue(&self, sentences: Vec<String>) {
         *self.overdue.lock().unwrap_or_else(PoisonError::into_inner) = sentences;
+    }
+
+    /// Has what is on its way to the second token taken there at once.
+    fn wake_second(&self) {
+        if let Some(second) = &self.second {
+            second.wake.notify_one();
+        }
     }
 
     /// Waits for a call to the token and says to the caller what its failure means.

@@ -104,7 +104,7 @@ fn check<M: SteppedUp>(
     let key = view.keys.get(&caller.actor.key).filter(|key| key.identity == identity.id).ok_or("unknown key")?;
     let enrolled = EnrolmentKey::parse(&key.public_key).map_err(|_| "key")?;
     let text = step_up_text(
-        agent.proof.fingerprint(),
+        agent.voices.current().proof.fingerprint(),
         agent.instance,
         &challenged.nonce,
         &key.fingerprint,

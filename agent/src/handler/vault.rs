@@ -83,6 +83,7 @@ pub(super) async fn create(
     match agent.store.submit(move |tx| command::create(tx, &caller, &new)).await {
         Ok(durable) => {
             let (id, receipt) = durable.into_parts();
+            agent.wake_second();
             Ok(Created { id, receipt }.into())
         }
         Err(refused) => {

@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use strongroom_proto::ids::Slug;
+use strongroom_proto::ids::{OrgId, Slug};
 
 use super::{SealedSeed, SeedContext, VaultKey};
+use crate::recovery::RecoveryIdentity;
 
 /// Seeds of one call at most: about 20 ms of the token, so that releases interleave.
 pub const BATCH_MAX: usize = 64;
@@ -23,6 +24,39 @@ pub struct StoredSeed {
     pub sealed: SealedSeed,
     /// Its recovery copy, an age file; empty if it has none.
     pub copy: Vec<u8>,
+}
+
+/// A copy of a seed that an age identity opens, and what it is to be bound to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CopiedSeed {
+    /// What the seed inside must say of itself, and is sealed for.
+    pub context: SeedContext,
+    /// An age file.
+    pub copy: Vec<u8>,
+}
+
+/// What opens copies of seeds. No Debug: one form is a private key.
+pub enum CopyKey<'a> {
+    /// The offline recovery key, for the length of a ceremony.
+    Recovery(&'a RecoveryIdentity),
+    /// An import identity that this token has sealed for a store, and alone opens.
+    Import {
+        /// The store.
+        store: OrgId,
+        /// As [`super::Keystore::make_import_identity`] gave it.
+        sealed: &'a [u8],
+    },
+}
+
+/// An age pair whose private half only one token opens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportIdentity {
+    /// Whom seeds are encrypted to (`age1…`).
+    pub recipient: String,
+    /// The private half, sealed.
+    pub sealed: Vec<u8>,
 }
 
 /// What a client gets: seeds with what people call them, for one key of the client's own.

@@ -33,6 +33,12 @@ pub enum Operation {
     Reseal,
     /// [`super::Keystore::hand_over`].
     HandOver,
+    /// [`super::Keystore::copy_to`].
+    CopySeeds,
+    /// [`super::Keystore::make_import_identity`], and opening what it made.
+    ImportIdentity,
+    /// [`super::Keystore::seal_copies`].
+    SealCopies,
     /// [`super::Keystore::otp_mac`].
     OtpMac,
     /// [`super::Keystore::sign`].
@@ -65,6 +71,9 @@ impl fmt::Display for Operation {
             Self::CheckRecoverable => "check recovery copies",
             Self::Reseal => "seal a seed anew",
             Self::HandOver => "hand seeds over",
+            Self::CopySeeds => "copy seeds for another token",
+            Self::ImportIdentity => "use the import identity",
+            Self::SealCopies => "seal seeds from their copies",
             Self::OtpMac => "compute a code",
             Self::Sign => "sign with the agent identity",
             Self::SealStoreKeys => "seal the store keys",

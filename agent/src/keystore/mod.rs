@@ -24,8 +24,12 @@ pub use secret::{OtpMac, SEED_LEN_MAX, Seed, SeedError, StoreKeys};
 use strongroom_proto::ids::{AccountId, OrgId, VaultId};
 use strongroom_proto::words::Scheme;
 
-use self::batch::{HandOver, StoredSeed};
+use self::batch::{CopiedSeed, CopyKey, HandOver, ImportIdentity, StoredSeed};
 use crate::recovery::RecoveryIdentity;
+
+/// A moving factor that no verifier ever meets: HOTP counters end at 2^53, time steps long before. What a token makes of it
+/// shows which seed it holds, and is nobody's code.
+pub const PROBE_FACTOR: u64 = u64::MAX;
 
 /// The token as a worker serves it. Every call blocks for a device operation.
 ///
@@ -98,6 +102,37 @@ pub trait Keystore: Send + Sync {
     /// # Errors
     /// `NotRecovered` naming the account; `Refused` if the recipient is none.
     fn hand_over(&self, order: &HandOver, identity: &RecoveryIdentity) -> Result<Vec<u8>, KeystoreError>;
+
+    /// Encrypts seeds to the import recipient of another token of the same store, at most [`batch::BATCH_MAX`] of them. Always
+    /// from the recovery copies, for the reason of [`Keystore::hand_over`]: whoever holds the agent could name any recipient.
+    ///
+    /// # Errors
+    /// `NotRecovered` naming the account; `Refused` if the recipient is none.
+    fn copy_to(
+        &self,
+        seeds: &[StoredSeed],
+        recipient: &str,
+        identity: &RecoveryIdentity,
+    ) -> Result<Vec<Vec<u8>>, KeystoreError>;
+
+    /// Makes an age pair for seeds that come while this token is away, and seals its private half for the store: it is never
+    /// seen outside the worker.
+    ///
+    /// # Errors
+    /// The classes of the token.
+    fn make_import_identity(&self, store: OrgId) -> Result<ImportIdentity, KeystoreError>;
+
+    /// Seals seeds from copies of them, at most [`batch::BATCH_MAX`], in their order.
+    ///
+    /// # Errors
+    /// `NotRecovered` naming the account if its copy does not open or is of another account or an earlier seed; `Corrupt` if
+    /// the import identity was altered; otherwise as [`Keystore::seal`].
+    fn seal_copies(
+        &self,
+        seeds: &[CopiedSeed],
+        to: &VaultKey,
+        key: &CopyKey<'_>,
+    ) -> Result<Vec<SealedSeed>, KeystoreError>;
 
     /// Seals a seed under a vault key, bound to its context, the token and the key.
     ///

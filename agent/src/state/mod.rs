@@ -12,6 +12,7 @@ pub mod recent;
 pub mod request;
 pub mod rotation;
 pub mod rows;
+pub mod second;
 
 use std::collections::BTreeSet;
 
@@ -35,6 +36,7 @@ use self::rotation::Rotation;
 use self::rows::{
     Account, Grant, Holder, Identity, Key, Login, Org, Policy, RecoveryCopy, SealedSeedRow, Vault, VaultKeyRow,
 };
+use self::second::{ImportCopy, SecondKey, SecondSeed, SecondToken};
 
 /// An ordered persistent map.
 pub type Map<K, V> = GenericOrdMap<K, V, DefaultSharedPtr>;
@@ -119,10 +121,18 @@ pub struct State {
     pub vault_keys: Map<(VaultId, u32), VaultKeyRow>,
     /// Accounts that exist.
     pub accounts: Map<AccountId, Account>,
-    /// Sealed seeds of the accounts, for this agent's token.
+    /// Sealed seeds of the accounts, for the first token.
     pub seeds: Map<AccountId, SealedSeedRow>,
     /// Offline recovery copies.
     pub recovery: Map<AccountId, RecoveryCopy>,
+    /// The token that serves beside the first one, or is just joining.
+    pub second: Option<SecondToken>,
+    /// Its vault keys by vault and number.
+    pub second_keys: Map<(VaultId, u32), SecondKey>,
+    /// Sealed seeds of the accounts, for it.
+    pub second_seeds: Map<AccountId, SecondSeed>,
+    /// Seeds that have not reached it yet.
+    pub import_copies: Map<AccountId, ImportCopy>,
     /// Ceremonies, also those that are over.
     pub ceremonies: Map<CeremonyId, Ceremony>,
     /// Grants, also ended ones.
@@ -197,6 +207,10 @@ impl State {
             accounts: Map::new(),
             seeds: Map::new(),
             recovery: Map::new(),
+            second: None,
+            second_keys: Map::new(),
+            second_seeds: Map::new(),
+            import_copies: Map::new(),
             ceremonies: Map::new(),
             grants: Map::new(),
             grants_of: Map::new(),

@@ -61,6 +61,11 @@ impl Sealer {
         Self { store, keys }
     }
 
+    /// The store keys: to be sealed by another token.
+    pub(crate) const fn keys(&self) -> &StoreKeys {
+        &self.keys
+    }
+
     /// The store keys, encrypted to the recovery recipients.
     ///
     /// # Errors

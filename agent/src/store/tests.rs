@@ -75,7 +75,7 @@ impl Bench {
             keys: bytes,
             now: Arc::new(Mutex::new("2026-11-21T12:00:00Z".parse().unwrap())),
         };
-        let meta = Meta { org: bench.org.id, token: "token".to_owned(), sealed_store_keys: vec![1] };
+        let meta = Meta { org: bench.org.id, token: "token".to_owned(), sealed_store_keys: vec![1], second: None };
         StoreFile::create(&bench.path(), &meta).unwrap();
         bench
     }

@@ -46,6 +46,25 @@ pub struct StatusResult {
     /// Why none of them serves; absent while one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_trouble: Option<TokenTrouble>,
+    /// The second token, if one has joined. While either serves, codes are given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_token: Option<SecondToken>,
+}
+
+/// How the second token is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecondToken {
+    /// Whether it answered its last canary operation; failing too while the agent's configuration does not name it.
+    pub health: Health,
+    /// The processes that serve it.
+    pub workers: Vec<Worker>,
+    /// Why none of them serves; absent while one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<TokenTrouble>,
+    /// Whether every seed has reached it. How many have not is no stranger's business.
+    pub complete: bool,
+    /// Whether the agent speaks with this token's key just now: clients need it pinned.
+    pub speaks: bool,
 }
 
 /// A process that serves the token.

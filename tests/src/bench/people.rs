@@ -39,7 +39,7 @@ async fn store(size: &Size) -> anyhow::Result<()> {
     let anchors = Anchors::read(&folder.path().join("anchors"))?;
     let org = OrgId::random();
     let sealer = Arc::new(Sealer::new(org, strongroom_agent::keystore::StoreKeys::random()?));
-    StoreFile::create(&path, &Meta { org, token: "none".to_owned(), sealed_store_keys: vec![0] })?;
+    StoreFile::create(&path, &Meta { org, token: "none".to_owned(), sealed_store_keys: vec![0], second: None })?;
     // Ninety days pass while the store is filled, so that the last hour is an hour of work and not all of it.
     let millis = Arc::new(AtomicI64::new(Timestamp::now().as_millisecond() - 90 * 86_400_000));
     let clock: Clock = {

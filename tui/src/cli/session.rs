@@ -113,10 +113,23 @@ fn status_text(status: &StatusResult) -> String {
         1 => ", replaced once".to_owned(),
         times => format!(", replaced {times} times"),
     };
-    pairs.extend(status.workers.iter().map(|worker| {
+    let line = |worker: &Worker| {
         let state = health(worker.health);
-        ("worker", format!("{state} for {} s, {} MiB{}", worker.for_s, worker.resident_kib / 1024, replaced(worker)))
-    }));
+        format!("{state} for {} s, {} MiB{}", worker.for_s, worker.resident_kib / 1024, replaced(worker))
+    };
+    pairs.extend(status.workers.iter().map(|worker| ("worker", line(worker))));
+    if let Some(second) = &status.second_token {
+        let waiting = if second.complete { "has every seed" } else { "NOT every seed has reached it" };
+        let trouble = match second.trouble {
+            Some(TokenTrouble::PinRefused) => ", refused the PIN: correct it, then restart the agent",
+            _ => "",
+        };
+        pairs.push(("second token", format!("{}, {waiting}{trouble}", health(second.health))));
+        pairs.extend(second.workers.iter().map(|worker| ("its worker", line(worker))));
+        if second.speaks {
+            pairs.push(("agent key", "the second token's: the first one is away".to_owned()));
+        }
+    }
     pairs.extend([
         ("agent", format!("version {}, protocol {}", status.version, status.protocol)),
         ("running since", when::utc(status.started_at)),
@@ -169,6 +182,7 @@ mod tests {
             token_trouble: None,
             held_back: 2,
             certificates: false,
+            second_token: None,
             overdue: vec!["there is no backup yet".into()],
         };
         let text = status_text(&status);

@@ -47,10 +47,12 @@ pub async fn answer(config: Config, work: &Path, question: &Question) -> anyhow:
     config.data_dir = work.join("data");
     config.anchors = None;
     config.token.move_storage(work.join("token"));
+    // The real one has no part in a drill.
+    config.second_token = None;
     let nonce = hex::decode(&question.nonce).ok().and_then(|nonce| nonce.try_into().ok()).context("the nonce")?;
     let clock: Clock = Arc::new(Timestamp::now);
     let pin = PinForWorkers::for_command(&config.pin)?;
-    let Opened { workers, store, .. } = open(&config, pin, Instance::random(), clock).await?;
+    let Opened { workers, second, store, .. } = open(&config, pin, Instance::random(), clock).await?;
     let view = store.view();
     if let Some(flaw) = view.sealed.values().next() {
         bail!("the restored store does not match its logs: {flaw}");
@@ -64,6 +66,9 @@ pub async fn answer(config: Config, work: &Path, question: &Question) -> anyhow:
         }
     }
     workers.close().await;
+    if let Some(second) = second {
+        second.close().await;
+    }
     store.close().await;
     Ok(answers)
 }

@@ -15,7 +15,8 @@ use strongroom_proto::audit::export::Pin;
 use strongroom_proto::ids::Instance;
 
 pub use self::plan::{Approval, NAMESPACE};
-use self::reseal::committed;
+pub(crate) use self::plan::{check as check_approvals, planned_at};
+pub(crate) use self::reseal::committed;
 pub(super) use self::reseal::mac as software_mac;
 use super::files::sync_dir;
 use super::pending;
@@ -120,11 +121,11 @@ pub async fn recover(
     let keystore = new_token(&config)?;
     let look = look_at(&config, staged.as_ref(), &keystore, pin, identity)?;
     let now = Timestamp::now().max(look.state.latest);
-    let text = plan_of(&look, &keystore, plan::planned_at(signed_plan, now)?)?.text();
+    let text = plan_of(&look, &keystore, planned_at(signed_plan, now)?)?.text();
     if text != signed_plan {
         bail!("this plan is for another recovery: make a new one with --plan, and have it signed");
     }
-    let approved = plan::check(&look.state, &text, approvals, now)?;
+    let approved = check_approvals(&look.state, &text, approvals, now)?;
     let unfinished = unfinished(&config);
     match (source, &staged) {
         (Source::Archive(request), Some(staged)) => {
@@ -228,6 +229,11 @@ fn look_at(
     // Before anything else is doubted: a recovery that is over has another agent key.
     if *keystore.token().as_str() == old_token {
         bail!("the configured token is the one that this store belongs to: there is nothing to recover");
+    }
+    if Snapshot::open(&path)?.meta()?.second.is_some_and(|second| *keystore.token().as_str() == *second.token) {
+        bail!(
+            "the configured token is the second one of this store and has every seed: strongroom-agent token-leave first"
+        );
     }
     let state = look(&path, &anchors, &[pin.fingerprint()], identity)?;
     let own = AgentKey::from_openssh(&state.org.agent_key).map(|key| key.fingerprint()).unwrap_or_default();

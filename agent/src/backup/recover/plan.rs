@@ -61,12 +61,12 @@ impl Plan<'_> {
 }
 
 /// When a plan was made, if that is not too long ago.
-pub(super) fn planned_at(plan: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
+pub(crate) fn planned_at(plan: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
     let at: Timestamp = plan
         .lines()
         .find_map(|line| line.strip_prefix(PLANNED_AT))
         .and_then(|at| at.parse().ok())
-        .context("the file of --plan is no recovery plan")?;
+        .context("the file of --plan is no plan")?;
     let age = now.duration_since(at);
     if age > PLAN_LIFE {
         bail!("the plan of {at} is older than 7 days: make a new one with --plan, and have it signed");
@@ -88,7 +88,7 @@ pub struct Approval {
 
 /// Checks that enough different people of authority signed exactly this plan: two active admins or managers; one admin as
 /// long as the organisation never had a second.
-pub(super) fn check(
+pub(crate) fn check(
     state: &State,
     plan: &str,
     approvals: &[Approval],

@@ -160,7 +160,7 @@ pub(in crate::backup) fn mac(seed: &Seed, algorithm: Algorithm, counter: u64) ->
     }
 }
 
-pub(super) fn committed<T>(outcome: Result<T, Refused>) -> anyhow::Result<T> {
+pub(crate) fn committed<T>(outcome: Result<T, Refused>) -> anyhow::Result<T> {
     outcome.map_err(|refused| match refused {
         Refused::Denied(failure) => anyhow::anyhow!("{failure}"),
         Refused::Store(error) => error.into(),

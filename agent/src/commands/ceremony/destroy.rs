@@ -6,6 +6,7 @@ use strongroom_proto::method::Receipt;
 use strongroom_proto::method::ceremony::Certificate;
 use strongroom_proto::words::{CeremonyStatus, VaultRole};
 
+use super::super::second::drop_second;
 use super::super::{Caller, about_vault, canary, rotation};
 use super::step;
 use crate::keystore::VaultKey;
@@ -29,7 +30,9 @@ pub fn finish(
     const EVENT: &str = "vault.destroy";
     let (current, draft) = step(tx, caller, EVENT, ceremony)?;
     let (id, now) = (current.vault, tx.now);
-    let keys: Vec<VaultKey> = tx.state.vault_keys_of(id).map(|row| row.key.clone()).collect();
+    let mut keys: Vec<VaultKey> = tx.state.vault_keys_of(id).map(|row| row.key.clone()).collect();
+    keys.extend(tx.state.second_keys_of(id).map(|row| row.key.clone()));
+    drop_second(tx, id);
     let accounts: Vec<_> = tx.state.accounts_of(id).cloned().collect();
     for account in &accounts {
         if let Some(seed) = tx.state.seeds.get(&account.id).cloned() {

@@ -77,7 +77,11 @@ pub fn may_confirm(state: &State, vault: VaultId, proposer: IdentityId, now: Tim
     };
     let concerned = state.concerned([vault]);
     let active = concerned.iter().filter_map(|identity| state.identities.get(identity));
-    active.filter(|identity| identity.is_active(now)).map(|identity| identity.id).filter(|identity| *identity != proposer && able(*identity)).collect()
+    active
+        .filter(|identity| identity.is_active(now))
+        .map(|identity| identity.id)
+        .filter(|identity| *identity != proposer && able(*identity))
+        .collect()
 }
 
 /// The ceremony of a vault that is under way, if both its people still stand behind it.
@@ -132,11 +136,13 @@ pub fn check_copies(state: &State, ceremony: CeremonyKind, vault: VaultId) -> Re
     ))
 }
 
-/// A seed under `derived` is sealed anew from its own seal; a `resident` one, and whatever is handed over, from its copy.
+/// A seed under `derived` is sealed anew from its own seal; a `resident` one, and whatever is handed over or has to reach a
+/// second token, from its copy.
 fn needs_copy(state: &State, ceremony: CeremonyKind, account: &Account) -> bool {
     match ceremony {
         CeremonyKind::Destroy => false,
         CeremonyKind::HandOver => true,
+        CeremonyKind::RotateKey if state.joined().is_some() => true,
         CeremonyKind::RotateKey => state.seeds.get(&account.id).is_none_or(|row| row.sealed.scheme == Scheme::Resident),
     }
 }

@@ -182,7 +182,8 @@ pub fn cancel(
                 let message = "This destruction has begun: only an admin may cancel it now.";
                 return Err(refuse(&ceremony, draft, Failure::new(ErrorKind::Denied, message)));
             }
-            if !tx.state.vault_keys_of(vault).all(|row| held.contains(&row.key)) {
+            let second = tx.state.second_keys_of(vault).map(|row| &row.key);
+            if !tx.state.vault_keys_of(vault).map(|row| &row.key).chain(second).all(|key| held.contains(key)) {
                 let message = "A key of the vault may be destroyed already: propose to destroy the vault anew.";
                 return Err(refuse(&ceremony, draft, Failure::new(ErrorKind::Conflict, message)));
             }

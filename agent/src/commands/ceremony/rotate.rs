@@ -10,6 +10,7 @@ use super::{refuse, step};
 use crate::keystore::{SealedSeed, VaultKey};
 use crate::state::ceremony::Ceremony;
 use crate::state::rows::{Policy, SealedSeedRow, VaultKeyRow};
+use crate::state::second::{ImportCopy, SecondKey};
 use crate::state::{LogId, State};
 use crate::store::tx::{Refusal, Tx};
 
@@ -73,6 +74,10 @@ pub fn key_made(
     let policy = tx.state.policies.get(&current.vault).cloned().ok_or_else(Failure::not_found)?;
     let created_at = tx.now;
     tx.put(VaultKeyRow { key: key.clone(), created_at })?;
+    // The second token makes a new key of its own, and takes every seed from its copy once more.
+    for row in tx.state.second_keys_of(current.vault).cloned().collect::<Vec<_>>() {
+        tx.put(SecondKey { retiring: true, ..row })?;
+    }
     tx.put(Policy { scheme: key.scheme, ..policy })?;
     let draft = draft
         .detail("key", key.label.clone())
@@ -90,13 +95,16 @@ pub fn resealed(
     tx: &mut Tx<'_>,
     caller: &Caller,
     ceremony: &Ceremony,
-    batch: &[(SealedSeedRow, SealedSeed)],
+    batch: &[(SealedSeedRow, SealedSeed, Option<ImportCopy>)],
 ) -> Result<((), Receipt), Refusal> {
     let (current, draft) = step(tx, caller, "vault.reseal", ceremony)?;
     let mut accounts = 0_u64;
-    for (before, sealed) in batch {
+    for (before, sealed, import) in batch {
         if tx.state.seeds.get(&before.account) == Some(before) && Some(sealed.key_number) == current.new_key {
             tx.put(SealedSeedRow { sealed: sealed.clone(), ..before.clone() })?;
+            if let Some(import) = import {
+                tx.put(import.clone())?;
+            }
             accounts += 1;
         }
     }

@@ -11,7 +11,7 @@ use strongroom_proto::words::CeremonyStatus;
 use super::rotate::destroy_keys;
 use super::run::Work;
 use crate::commands::ceremony::destroy as command;
-use crate::keystore::VaultKey;
+use crate::keystore::{KeystoreError, VaultKey};
 use crate::state::ceremony::Party;
 use crate::state::{LogId, State};
 
@@ -19,6 +19,12 @@ pub(super) async fn destroy(work: &mut Work<'_>) -> Result<Ran, Failure> {
     let (agent, vault) = (work.agent, work.ceremony.vault);
     let view = agent.store.view();
     let keys: Vec<VaultKey> = view.vault_keys_of(vault).map(|row| row.key.clone()).collect();
+    let second_keys: Vec<VaultKey> = view.second_keys_of(vault).map(|row| row.key.clone()).collect();
+    // Held to the end: no key is made for this vault there any more.
+    let _alone = match &agent.second {
+        Some(second) => Some(second.alone.lock().await),
+        None => None,
+    };
     let accounts = view.accounts_of(vault).count() as u64;
     let checkpoint = agent.checkpointer.sign(LogId::Vault(vault)).await.map_err(|error| {
         tracing::error!(%error, "the log was not signed before its vault is destroyed");
@@ -26,8 +32,10 @@ pub(super) async fn destroy(work: &mut Work<'_>) -> Result<Ran, Failure> {
     })?;
     // A code that is on its way ends first.
     drop(agent.keys_in_use.write().await);
+    // The second token first: if it is away, nothing is destroyed, because the certificate would not be true.
+    destroy_second(work, &second_keys).await?;
     destroy_keys(work, keys.clone()).await?;
-    let text = text(work, &view, &keys, &checkpoint.note);
+    let text = text(work, &view, (&keys, &second_keys), &checkpoint.note);
     let certificate = certify(work, text).await?;
     let sha256 = hex::encode(Sha256::digest(&certificate.text));
     let kept = certificate.clone();
@@ -43,8 +51,25 @@ pub(super) async fn destroy(work: &mut Work<'_>) -> Result<Ran, Failure> {
     })
 }
 
+async fn destroy_second(work: &Work<'_>, keys: &[VaultKey]) -> Result<(), Failure> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let message = "The second token is away, and its keys of this vault have to be destroyed too: bring it back, or let it \
+                   leave (strongroom-agent token-leave). Nothing was destroyed.";
+    let away = || Failure::new(ErrorKind::HsmUnavailable, message);
+    let second = work.agent.second.as_ref().filter(|second| second.workers.serves()).ok_or_else(away)?;
+    for key in keys {
+        match second.workers.destroy_vault_key(key.clone()).await {
+            Ok(()) | Err(KeystoreError::KeyMissing { .. }) => {}
+            Err(error) => return work.agent.token(async { Err(error) }).await,
+        }
+    }
+    Ok(())
+}
+
 /// What the agent certifies: lines of `word value`.
-fn text(work: &Work<'_>, view: &State, keys: &[VaultKey], checkpoint: &str) -> String {
+fn text(work: &Work<'_>, view: &State, (keys, second_keys): (&[VaultKey], &[VaultKey]), checkpoint: &str) -> String {
     let mut note = checkpoint.lines();
     let (origin, size, root) =
         (note.next().unwrap_or_default(), note.next().unwrap_or_default(), note.next().unwrap_or_default());
@@ -58,6 +83,12 @@ fn text(work: &Work<'_>, view: &State, keys: &[VaultKey], checkpoint: &str) -> S
     for VaultKey { number, scheme, label, kcv, .. } in keys {
         // Writing to a text cannot fail.
         let _ = writeln!(text, "key {label} number {number} scheme {scheme} kcv {}", hex::encode(kcv));
+    }
+    if let Some(second) = view.joined() {
+        let _ = writeln!(text, "second-token {}", second.token);
+    }
+    for VaultKey { number, scheme, label, kcv, .. } in second_keys {
+        let _ = writeln!(text, "second-key {label} number {number} scheme {scheme} kcv {}", hex::encode(kcv));
     }
     let person = |party: Option<&Party>| {
         party
@@ -80,9 +111,10 @@ async fn certify(work: &Work<'_>, text: String) -> Result<Certificate, Failure> 
         tracing::error!(%error, "the certificate was not signed");
         Failure::new(ErrorKind::Internal, "The certificate could not be signed; run it again.")
     };
-    let proof = &work.agent.proof;
+    let voice = work.agent.voices.current();
+    let proof = &voice.proof;
     let digest = proof.statement_digest(CERTIFICATE_NAMESPACE, &text).map_err(broken)?;
-    let raw = work.agent.token(work.agent.workers.sign(digest)).await?;
+    let raw = work.agent.token(voice.workers.sign(digest)).await?;
     let signature = proof.statement(CERTIFICATE_NAMESPACE, &text, &raw).map_err(broken)?;
     Ok(Certificate { text, signature })
 }

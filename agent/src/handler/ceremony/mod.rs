@@ -205,5 +205,13 @@ async fn held_keys(
             Err(error) => agent.token(async { Err(error) }).await?,
         }
     }
+    // While the second token is away nobody knows: its keys count as gone.
+    if let Some(second) = &agent.second {
+        for row in view.second_keys_of(ceremony.vault) {
+            if second.workers.check_vault_key(row.key.clone()).await.is_ok() {
+                held.push(row.key.clone());
+            }
+        }
+    }
     Ok(held)
 }

@@ -1,14 +1,16 @@
 //! Running `rotate-key`: each part looks at store and token anew, so that it does not matter where the last call ended.
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use strongroom_proto::error::{ErrorKind, Failure};
 use strongroom_proto::method::ceremony::Ran;
 use strongroom_proto::words::CeremonyStatus;
 
 use super::run::{Work, stored};
 use crate::commands::ceremony::rotate as command;
-use crate::keystore::batch::BATCH_MAX;
-use crate::keystore::{KeystoreError, VaultKey};
+use crate::keystore::batch::{BATCH_MAX, StoredSeed};
+use crate::keystore::{KeystoreError, SeedContext, VaultKey};
 use crate::state::rows::SealedSeedRow;
+use crate::state::second::ImportCopy;
 
 /// Numbers that one call tries.
 const ATTEMPTS: u32 = 3;
@@ -32,6 +34,7 @@ pub(super) async fn rotate(work: &mut Work<'_>) -> Result<Ran, Failure> {
     }
     destroy_old(work).await?;
     work.commit(command::finish).await?;
+    work.agent.wake_second();
     Ok(progress(work, CeremonyStatus::Done))
 }
 
@@ -87,9 +90,26 @@ async fn reseal(work: &mut Work<'_>, batch: Vec<SealedSeedRow>, to: &VaultKey) -
     if batch.is_empty() {
         return Err(Failure::new(ErrorKind::Conflict, "The accounts were changed just now; run it again."));
     }
+    let imports = import_copies(work, &seeds).await?;
     let sealed = work.agent.token(work.agent.workers.reseal(seeds, to.clone(), work.recovery.as_deref())).await?;
-    let batch: Vec<_> = batch.into_iter().zip(sealed).collect();
+    let batch: Vec<_> =
+        batch.into_iter().zip(sealed).zip(imports).map(|((row, sealed), import)| (row, sealed, import)).collect();
     work.commit(move |tx, caller, ceremony| command::resealed(tx, caller, ceremony, &batch)).await
+}
+
+/// Copies of seeds on their way to the second token, whose key is renewed as well: it may be away just now.
+async fn import_copies(work: &Work<'_>, seeds: &[StoredSeed]) -> Result<Vec<Option<ImportCopy>>, Failure> {
+    let view = work.agent.store.view();
+    let Some(second) = view.joined() else { return Ok(vec![None; seeds.len()]) };
+    let needed = || Failure::new(ErrorKind::InvalidParams, "This ceremony needs the recovery key.");
+    let recovery = work.recovery.as_ref().ok_or_else(needed)?;
+    let copies = work.agent.workers.copy_to(seeds.to_vec(), second.recipient.clone(), recovery);
+    let copies = work.agent.token(copies).await?;
+    let row = |(seed, copy): (&StoredSeed, Vec<u8>)| {
+        let SeedContext { account, vault, revision, .. } = seed.context;
+        Some(ImportCopy { account, vault, revision, copy: BASE64_STANDARD.encode(copy) })
+    };
+    Ok(seeds.iter().zip(copies).map(row).collect())
 }
 
 /// Every seed as the store has it now opens under the new key. After this the old one may go.

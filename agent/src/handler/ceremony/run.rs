@@ -103,7 +103,8 @@ async fn check_before(
         CeremonyKind::HandOver => stored(&view, view.accounts_of(ceremony.vault).map(|account| account.id)),
         CeremonyKind::RotateKey => stored(&view, command::rotate::left(&view, ceremony).map(|row| row.account))
             .into_iter()
-            .filter(|seed| seed.key.scheme == strongroom_proto::words::Scheme::Resident)
+            // A second token gets every seed from its copy, whatever the scheme.
+            .filter(|seed| view.joined().is_some() || seed.key.scheme == strongroom_proto::words::Scheme::Resident)
             .collect(),
     };
     if needed.is_empty() && ceremony.kind != CeremonyKind::HandOver {

@@ -4,6 +4,7 @@
 //! overlap a search. More throughput comes from more processes.
 
 mod connection;
+mod copies;
 mod derived;
 mod fault;
 mod keys;
@@ -36,7 +37,7 @@ use self::connection::{Connection, Module};
 pub use self::profile::{BUILT_IN, TokenProfile};
 use self::resident::Binder;
 pub use self::selector::TokenSelector;
-use super::batch::{HandOver, StoredSeed};
+use super::batch::{CopiedSeed, CopyKey, HandOver, ImportIdentity, StoredSeed};
 use super::secret::Scratch;
 use super::{
     ErrorClass, Keystore, KeystoreError, Operation, OtpMac, ProbeReport, SealedSeed, Seed, SeedContext, StoreKeys,
@@ -290,6 +291,48 @@ impl Keystore for Pkcs11Keystore {
         self.with(Operation::HandOver, |live, scratch| {
             renewal::hand_over_file(live, scratch, &self.token, order, identity)
         })
+    }
+
+    fn copy_to(
+        &self,
+        seeds: &[StoredSeed],
+        recipient: &str,
+        identity: &RecoveryIdentity,
+    ) -> Result<Vec<Vec<u8>>, KeystoreError> {
+        let one = |seed: &StoredSeed| {
+            self.with(Operation::CopySeeds, |live, scratch| {
+                copies::copy_to(live, scratch, &self.token, seed, recipient, identity)
+            })
+        };
+        seeds.iter().map(one).collect()
+    }
+
+    fn make_import_identity(&self, store: OrgId) -> Result<ImportIdentity, KeystoreError> {
+        self.with(Operation::ImportIdentity, |live, _| copies::make_identity(&mut live.connection, store, &self.token))
+    }
+
+    fn seal_copies(
+        &self,
+        seeds: &[CopiedSeed],
+        to: &VaultKey,
+        key: &CopyKey<'_>,
+    ) -> Result<Vec<SealedSeed>, KeystoreError> {
+        let opened;
+        let identity = match *key {
+            CopyKey::Recovery(identity) => identity,
+            CopyKey::Import { store, sealed } => {
+                opened = self.with(Operation::ImportIdentity, |live, scratch| {
+                    copies::open_identity(&mut live.connection, scratch, store, &self.token, sealed)
+                })?;
+                &opened
+            }
+        };
+        let one = |seed: &CopiedSeed| {
+            self.with(Operation::SealCopies, |live, scratch| {
+                copies::seal(live, scratch, &self.token, seed, to, identity)
+            })
+        };
+        seeds.iter().map(one).collect()
     }
 
     fn seal(&self, key: &VaultKey, context: &SeedContext, seed: &Seed) -> Result<SealedSeed, KeystoreError> {

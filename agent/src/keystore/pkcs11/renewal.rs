@@ -8,11 +8,8 @@ use zeroize::Zeroizing;
 use super::{Live, derived, keys, sealing};
 use crate::keystore::batch::{HandOver, StoredSeed};
 use crate::keystore::secret::Scratch;
-use crate::keystore::{KeystoreError, Operation, OtpMac, SealedSeed, Seed, TokenId, VaultKey};
+use crate::keystore::{KeystoreError, Operation, OtpMac, PROBE_FACTOR, SealedSeed, Seed, TokenId, VaultKey};
 use crate::recovery::{ClientRecipient, RecoveryIdentity, hand_over, open_copy, seal_to_client};
-
-/// A moving factor that no verifier ever meets: HOTP counters end at 2^53, time steps long before.
-const PROBE: u64 = u64::MAX;
 
 /// Seals a seed under another key of its vault, and proves that both seals hold the same seed.
 pub(super) fn reseal(
@@ -32,7 +29,7 @@ pub(super) fn reseal(
     let sealed = sealing::seal(live, scratch, token, to, &seed.context, &block)?;
     drop(block);
     let before = probe(live, scratch, token, seed)?;
-    let after = sealing::otp_mac(live, scratch, token, to, &seed.context, &sealed, PROBE)?;
+    let after = sealing::otp_mac(live, scratch, token, to, &seed.context, &sealed, PROBE_FACTOR)?;
     // Neither leaves this process, so the time that the comparison takes tells nobody anything.
     if before.expose() == after.expose() { Ok(sealed) } else { Err(not_recovered(seed, operation)) }
 }
@@ -78,10 +75,10 @@ pub(super) fn probe(
     token: &TokenId,
     seed: &StoredSeed,
 ) -> Result<OtpMac, KeystoreError> {
-    sealing::otp_mac(live, scratch, token, &seed.key, &seed.context, &seed.sealed, PROBE)
+    sealing::otp_mac(live, scratch, token, &seed.key, &seed.context, &seed.sealed, PROBE_FACTOR)
 }
 
-fn verified_copy(
+pub(super) fn verified_copy(
     live: &mut Live,
     scratch: &mut Scratch,
     token: &TokenId,
@@ -90,7 +87,7 @@ fn verified_copy(
     operation: Operation,
 ) -> Result<Seed, KeystoreError> {
     let opened = recovered(seed, identity, operation)?;
-    let copied = derived::mac(seed.context.algorithm, &opened.block(seed.context.algorithm), PROBE);
+    let copied = derived::mac(seed.context.algorithm, &opened.block(seed.context.algorithm), PROBE_FACTOR);
     let held = probe(live, scratch, token, seed)?;
     if copied.is_some_and(|copied| copied.expose() == held.expose()) {
         Ok(opened)

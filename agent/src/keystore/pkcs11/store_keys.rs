@@ -14,14 +14,17 @@ use crate::keystore::secret::Scratch;
 use crate::keystore::{KeystoreError, Operation, StoreKeys, TokenId};
 
 const VERSION: u8 = 1;
+/// What the key that seals them is derived for.
+const PURPOSE: &[u8] = b"strongroom/store-keys/v1";
 
-fn sealing_key(
+pub(super) fn sealing_key(
     connection: &mut Connection,
+    purpose: &[u8],
     store: OrgId,
     salt: &[u8],
     operation: Operation,
 ) -> Result<Zeroizing<Vec<u8>>, KeystoreError> {
-    let message = [b"strongroom/store-keys/v1".as_slice(), store.as_bytes(), salt].concat();
+    let message = [purpose, store.as_bytes(), salt].concat();
     let key = connection.key(STORE_KEYS, operation)?;
     keys::steady_hmac(connection, key, &message, operation)
 }
@@ -42,7 +45,7 @@ pub(super) fn seal(
     let no_randomness = || KeystoreError::System { operation, reason: "no randomness".into() };
     let mut salt = [0; SALT_LEN];
     getrandom::fill(&mut salt).map_err(|_| no_randomness())?;
-    let key = sealing_key(connection, store, &salt, operation)?;
+    let key = sealing_key(connection, PURPOSE, store, &salt, operation)?;
     let plain = Zeroizing::new(keys.bytes().to_vec());
     let blob = derived::encrypt(&key, &associated_data(store, token), plain).ok_or_else(no_randomness)?;
     Ok([[VERSION].as_slice(), &salt, &blob].concat())
@@ -59,7 +62,7 @@ pub(super) fn open(
     let corrupt = || KeystoreError::Corrupt { operation };
     let Some(([VERSION], rest)) = sealed.split_first_chunk() else { return Err(corrupt()) };
     let (salt, blob) = rest.split_first_chunk::<SALT_LEN>().ok_or_else(corrupt)?;
-    let key = sealing_key(connection, store, salt, operation)?;
+    let key = sealing_key(connection, PURPOSE, store, salt, operation)?;
     let opened = derived::with_opened(&key, &associated_data(store, token), blob, scratch, |plain| {
         let mut keys = StoreKeys::zeroed();
         (plain.len() == StoreKeys::LEN).then(|| {

@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
 use super::{Launcher, PinForWorkers, Workers};
-use crate::keystore::batch::{HandOver, StoredSeed};
+use crate::keystore::batch::{CopiedSeed, CopyKey, HandOver, ImportIdentity, StoredSeed};
 use crate::keystore::pkcs11::TokenConfig;
 use crate::keystore::{
     Keystore, KeystoreError, Operation, OtpMac, ProbeReport, SealedSeed, Seed, SeedContext, StoreKeys, TokenId,
@@ -95,6 +95,28 @@ impl Keystore for BlockingWorker {
 
     fn hand_over(&self, order: &HandOver, identity: &RecoveryIdentity) -> Result<Vec<u8>, KeystoreError> {
         self.wait(self.workers.hand_over(order.clone(), identity))
+    }
+
+    fn copy_to(
+        &self,
+        seeds: &[StoredSeed],
+        recipient: &str,
+        identity: &RecoveryIdentity,
+    ) -> Result<Vec<Vec<u8>>, KeystoreError> {
+        self.wait(self.workers.copy_to(seeds.to_vec(), recipient.to_owned(), identity))
+    }
+
+    fn make_import_identity(&self, store: OrgId) -> Result<ImportIdentity, KeystoreError> {
+        self.wait(self.workers.make_import_identity(store))
+    }
+
+    fn seal_copies(
+        &self,
+        seeds: &[CopiedSeed],
+        to: &VaultKey,
+        key: &CopyKey<'_>,
+    ) -> Result<Vec<SealedSeed>, KeystoreError> {
+        self.wait(self.workers.seal_copies(seeds.to_vec(), to.clone(), key))
     }
 
     fn seal(&self, key: &VaultKey, context: &SeedContext, seed: &Seed) -> Result<SealedSeed, KeystoreError> {

@@ -5,9 +5,9 @@ use strongroom_proto::words::Scheme;
 use zeroize::Zeroizing;
 
 use super::config::OPEN_DEADLINE;
-use super::wire::{Answer, Call};
+use super::wire::{Answer, Call, WireCopyKey};
 use super::workers::Workers;
-use crate::keystore::batch::{HandOver, StoredSeed};
+use crate::keystore::batch::{CopiedSeed, CopyKey, HandOver, ImportIdentity, StoredSeed};
 use crate::keystore::{
     KeystoreError, Operation, OtpMac, ProbeReport, SealedSeed, Seed, SeedContext, StoreKeys, VaultKey,
 };
@@ -135,6 +135,53 @@ impl Workers {
         match self.ask_for_key(Call::HandOver { order, identity: identity.scalar() }).await? {
             Answer::Blob(file) => Ok(file),
             _ => Err(unexpected(Operation::HandOver)),
+        }
+    }
+
+    /// Encrypts seeds to another token's import recipient: [`crate::keystore::Keystore::copy_to`].
+    ///
+    /// # Errors
+    /// The token's.
+    pub async fn copy_to(
+        &self,
+        seeds: Vec<StoredSeed>,
+        recipient: String,
+        identity: &RecoveryIdentity,
+    ) -> Result<Vec<Vec<u8>>, KeystoreError> {
+        match self.ask_for_key(Call::CopyTo { seeds, recipient, identity: identity.scalar() }).await? {
+            Answer::Blobs(copies) => Ok(copies),
+            _ => Err(unexpected(Operation::CopySeeds)),
+        }
+    }
+
+    /// Makes an import identity: [`crate::keystore::Keystore::make_import_identity`].
+    ///
+    /// # Errors
+    /// The token's.
+    pub async fn make_import_identity(&self, store: OrgId) -> Result<ImportIdentity, KeystoreError> {
+        match self.ask(Call::MakeImportIdentity { store }).await? {
+            Answer::ImportIdentity(identity) => Ok(identity),
+            _ => Err(unexpected(Operation::ImportIdentity)),
+        }
+    }
+
+    /// Seals seeds from copies: [`crate::keystore::Keystore::seal_copies`].
+    ///
+    /// # Errors
+    /// The token's.
+    pub async fn seal_copies(
+        &self,
+        seeds: Vec<CopiedSeed>,
+        to: VaultKey,
+        key: &CopyKey<'_>,
+    ) -> Result<Vec<SealedSeed>, KeystoreError> {
+        let key = match *key {
+            CopyKey::Recovery(identity) => WireCopyKey::Recovery(identity.scalar()),
+            CopyKey::Import { store, sealed } => WireCopyKey::Import { store, sealed: sealed.to_vec() },
+        };
+        match self.ask_for_key(Call::SealCopies { seeds, to, key }).await? {
+            Answer::SealedSeeds(sealed) => Ok(sealed),
+            _ => Err(unexpected(Operation::SealCopies)),
         }
     }
 

@@ -18,7 +18,10 @@ use zeroize::Zeroizing;
 use super::frames::{Inbox, Malformed, append, read};
 use super::launch::PIPE_LEN;
 use super::sandbox::Sandbox;
-use super::wire::{Answer, Answered, Asked, Call, FromKeeper, Greeting, Hello, PinFrom, Purpose, Ready, now_ns};
+use super::wire::{
+    Answer, Answered, Asked, Call, FromKeeper, Greeting, Hello, PinFrom, Purpose, Ready, WireCopyKey, now_ns,
+};
+use crate::keystore::batch::CopyKey;
 use crate::keystore::pkcs11::Pkcs11Keystore;
 use crate::keystore::{Keystore, KeystoreError, Operation, Seed, StoreKeys};
 use crate::pin::PinError;
@@ -223,6 +226,17 @@ fn answer(keystore: &dyn Keystore, call: Call, memory: Option<&File>) -> Result<
             keystore.reseal(&seeds, &to, identity.as_ref()).map(Answer::SealedSeeds)
         }
         Call::HandOver { order, identity } => keystore.hand_over(&order, &recovery(&identity)?).map(Answer::Blob),
+        Call::CopyTo { seeds, recipient, identity } => {
+            keystore.copy_to(&seeds, &recipient, &recovery(&identity)?).map(Answer::Blobs)
+        }
+        Call::MakeImportIdentity { store } => keystore.make_import_identity(store).map(Answer::ImportIdentity),
+        Call::SealCopies { seeds, to, key: WireCopyKey::Recovery(identity) } => {
+            let identity = recovery(&identity)?;
+            keystore.seal_copies(&seeds, &to, &CopyKey::Recovery(&identity)).map(Answer::SealedSeeds)
+        }
+        Call::SealCopies { seeds, to, key: WireCopyKey::Import { store, sealed } } => {
+            keystore.seal_copies(&seeds, &to, &CopyKey::Import { store, sealed: &sealed }).map(Answer::SealedSeeds)
+        }
         Call::RenouncePin => keystore.renounce_pin().map(|()| Answer::Done),
         Call::Probe => keystore.probe().map(Answer::Probed),
         Call::Health => keystore.health().map(|()| Answer::Healthy { resident_kib: resident_kib(memory) }),

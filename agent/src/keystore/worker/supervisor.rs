@@ -65,17 +65,21 @@ pub(super) fn adopt(shared: &Arc<Shared>, index: usize, link: Link, process: Pro
 pub(super) async fn start(shared: &Arc<Shared>, index: usize) {
     match fresh(shared).await {
         Ok((link, process)) => adopt(shared, index, link, process),
-        Err(error) => {
-            set_down(shared, index, error);
-            let shared = Arc::clone(shared);
-            let tasks = shared.tasks.clone();
-            tasks.spawn(async move {
-                if let Some((link, process)) = restart(&shared, index, Instant::now(), true).await {
-                    keep(&shared, index, link, process).await;
-                }
-            });
-        }
+        Err(error) => await_token(shared, index, error, true),
     }
+}
+
+/// Tries behind the scenes to start a worker in its place, which is empty because of `error`. `told`: nobody needs to hear
+/// of that any more.
+pub(super) fn await_token(shared: &Arc<Shared>, index: usize, error: KeystoreError, told: bool) {
+    set_down(shared, index, error);
+    let shared = Arc::clone(shared);
+    let tasks = shared.tasks.clone();
+    tasks.spawn(async move {
+        if let Some((link, process)) = restart(&shared, index, Instant::now(), told).await {
+            keep(&shared, index, link, process).await;
+        }
+    });
 }
 
 fn install(shared: &Shared, index: usize, link: &Arc<Link>, process: &Process) {
@@ -247,7 +251,7 @@ async fn fresh(shared: &Shared) -> Result<(Link, Process), KeystoreError> {
     let (found, expected) = (link.ready(), &shared.token);
     let error = if found.token != expected.token || found.identity != expected.identity {
         KeystoreError::OtherToken { operation, expected: expected.token.clone(), found: found.token.clone() }
-    } else if found.canary != expected.canary {
+    } else if *shared.canary.get_or_init(|| found.canary) != found.canary {
         KeystoreError::Device { operation, code: "its canary has changed".into() }
     } else {
         return Ok((link, process));

@@ -7,7 +7,7 @@ use strongroom_proto::words::{Algorithm, Scheme};
 use zeroize::Zeroizing;
 
 use super::sandbox::Sandbox;
-use crate::keystore::batch::{HandOver, StoredSeed};
+use crate::keystore::batch::{CopiedSeed, HandOver, ImportIdentity, StoredSeed};
 use crate::keystore::pkcs11::TokenConfig;
 use crate::keystore::{KeystoreError, ProbeReport, SealedSeed, SeedContext, TokenId, VaultKey};
 use crate::pin::PinSource;
@@ -122,9 +122,19 @@ pub(super) enum Call {
     CheckRecoverable { seeds: Vec<StoredSeed>, identity: Secret },
     Reseal { seeds: Vec<StoredSeed>, to: VaultKey, identity: Option<Secret> },
     HandOver { order: HandOver, identity: Secret },
+    CopyTo { seeds: Vec<StoredSeed>, recipient: String, identity: Secret },
+    MakeImportIdentity { store: OrgId },
+    SealCopies { seeds: Vec<CopiedSeed>, to: VaultKey, key: WireCopyKey },
     RenouncePin,
     Health,
     Probe,
+}
+
+/// What opens copies of seeds, on its way to a worker.
+#[derive(Serialize, Deserialize)]
+pub(super) enum WireCopyKey {
+    Recovery(Secret),
+    Import { store: OrgId, sealed: Vec<u8> },
 }
 
 /// The answer to a call.
@@ -149,6 +159,8 @@ pub(super) enum Answer {
     },
     Signature(Vec<u8>),
     Blob(Vec<u8>),
+    Blobs(Vec<Vec<u8>>),
+    ImportIdentity(ImportIdentity),
     StoreKeys(Secret),
     /// Resident memory of the worker, in KiB.
     Healthy {

@@ -1,9 +1,10 @@
 //! All workers of a token behind one handle: which of them is asked, and what their state is.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use strongroom_proto::words::Scheme;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -11,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::config::{call_deadline, key_deadline};
 use super::launch::Launcher;
 use super::link::Link;
-use super::sandbox::Sandbox;
+use super::sandbox::{Applied, Sandbox};
 use super::supervisor::{self, TokenEvent};
 use super::wire::{Answer, Call, Purpose, Ready};
 use crate::keystore::pkcs11::TokenConfig;
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     pub(super) config: TokenConfig,
     /// What the first worker found, and every later one must find.
     pub(super) token: Ready,
+    /// The token's canary, since it was first seen.
+    pub(super) canary: OnceLock<[u8; 32]>,
     pub(super) slots: Vec<Slot>,
     pub(super) events: mpsc::UnboundedSender<TokenEvent>,
     /// Held while a worker starts: SoftHSM rewrites its token file at every login, and another start would find no token.
@@ -132,30 +135,35 @@ impl Workers {
         events: mpsc::UnboundedSender<TokenEvent>,
     ) -> Result<Self, KeystoreError> {
         let (link, process) = Link::open(&launcher, config, purpose).await?;
-        let count = usize::from(config.profile.workers.max(1));
-        let now = Instant::now();
-        let slot = |_| Slot {
-            link: RwLock::default(),
-            condition: Mutex::new(Condition { pid: 0, since: now, restarts: 0, resident_kib: 0, down: None }),
-            trouble: Notify::new(),
-        };
-        let shared = Arc::new(Shared {
-            launcher,
-            config: config.clone(),
-            token: link.ready().clone(),
-            slots: (0..count).map(slot).collect(),
-            events,
-            starting: tokio::sync::Mutex::default(),
-            pin_refused: AtomicBool::new(false),
-            stop: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-        });
+        let shared = Shared::new(launcher, config, link.ready().clone(), events);
+        let _first = shared.canary.set(link.ready().canary);
         // One after the other: were the PIN wrong, it is presented once, not by every worker.
         supervisor::adopt(&shared, 0, link, process);
-        for index in 1..count {
+        for index in 1..shared.slots.len() {
             supervisor::start(&shared, index).await;
         }
         Ok(Self(shared))
+    }
+
+    /// The workers of a token that is away at the start, because of `error`. They are started with growing pauses until it
+    /// comes back; it must be this token, with this identity key. After a refused PIN nothing is started.
+    #[must_use]
+    pub fn absent(
+        launcher: Launcher,
+        config: &TokenConfig,
+        token: TokenId,
+        identity: Vec<u8>,
+        error: &KeystoreError,
+        events: mpsc::UnboundedSender<TokenEvent>,
+    ) -> Self {
+        let unknown = || Applied::No("no worker was started yet".to_owned());
+        let sandbox = Sandbox { files: unknown(), calls: unknown() };
+        let ready = Ready { token, identity, canary: [0; 32], keys_existed: true, sandbox };
+        let shared = Shared::new(launcher, config, ready, events);
+        for index in 0..shared.slots.len() {
+            supervisor::await_token(&shared, index, error.clone(), false);
+        }
+        Self(shared)
     }
 
     /// Probes a token in a worker of its own. It may have no keys yet.
@@ -213,6 +221,25 @@ impl Workers {
             error: down.error,
             down_for: down.since.elapsed(),
         })
+    }
+
+    /// True while at least one worker answers.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.state() == TokenState::Serving
+    }
+
+    /// The scheme of a new key here: the wanted one if the token's profile allows it, else the profile's own.
+    #[must_use]
+    pub fn scheme_like(&self, wanted: Scheme) -> Scheme {
+        let schemes = &self.0.config.profile.schemes;
+        if schemes.allowed.contains(&wanted) { wanted } else { schemes.default }
+    }
+
+    /// How long a caller who could ask another token waits for this one.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        call_deadline(&self.0.config) / 4
     }
 
     /// Every worker in numbers.
@@ -302,6 +329,32 @@ impl Workers {
 }
 
 impl Shared {
+    fn new(
+        launcher: Launcher,
+        config: &TokenConfig,
+        token: Ready,
+        events: mpsc::UnboundedSender<TokenEvent>,
+    ) -> Arc<Self> {
+        let now = Instant::now();
+        let slot = |_| Slot {
+            link: RwLock::default(),
+            condition: Mutex::new(Condition { pid: 0, since: now, restarts: 0, resident_kib: 0, down: None }),
+            trouble: Notify::new(),
+        };
+        Arc::new(Self {
+            launcher,
+            config: config.clone(),
+            token,
+            canary: OnceLock::new(),
+            slots: (0..config.profile.workers.max(1)).map(slot).collect(),
+            events,
+            starting: tokio::sync::Mutex::default(),
+            pin_refused: AtomicBool::new(false),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        })
+    }
+
     /// Has no worker present the PIN any more: a refusal counts for all of them.
     pub(super) fn renounce_pin(&self) {
         if !self.pin_refused.swap(true, Ordering::Relaxed) {

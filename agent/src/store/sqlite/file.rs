@@ -13,6 +13,9 @@ use crate::store::StoreError;
 
 /// Freed when the disk is full, so that a revocation can still be written.
 pub(super) const RESERVE_LEN: usize = 1024 * 1024;
+/// Keys of what the second token needs.
+const SECOND_TOKEN: &str = "second-token";
+const SECOND_KEYS: &str = "second-store-keys";
 
 /// What is kept beside the rows, in clear: enough to unlock them with the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +25,17 @@ pub struct Meta {
     /// The token that sealed the store keys.
     pub token: String,
     /// The store keys, sealed in the token.
+    pub sealed_store_keys: Vec<u8>,
+    /// The same of the second token, if one has joined.
+    pub second: Option<SecondMeta>,
+}
+
+/// What the second token needs to unlock the rows without the first one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecondMeta {
+    /// The token.
+    pub token: String,
+    /// The store keys, sealed in it.
     pub sealed_store_keys: Vec<u8>,
 }
 
@@ -110,6 +124,14 @@ impl StoreFile {
         change.commit().map_err(commit)
     }
 
+    /// Keeps what the second token needs to unlock the rows, or forgets it.
+    ///
+    /// # Errors
+    /// [`StoreError::Commit`].
+    pub fn keep_second(&mut self, second: Option<&SecondMeta>) -> Result<(), StoreError> {
+        write_second(&mut self.connection, second)
+    }
+
     /// Takes the note that a restore left for the next start, if there is one.
     ///
     /// # Errors
@@ -143,6 +165,42 @@ pub fn keep_store_keys_copy(path: &Path, copy: &StoreKeysCopy) -> Result<(), Sto
             params![copy.signature.as_bytes()],
         )
         .map_err(commit)?;
+    change.commit().map_err(commit)
+}
+
+/// As [`StoreFile::keep_second`], beside a store that is open in this process.
+///
+/// # Errors
+/// [`StoreError::Commit`].
+pub fn keep_second(path: &Path, second: Option<&SecondMeta>) -> Result<(), StoreError> {
+    write_second(&mut connect(path)?, second)
+}
+
+fn write_second(connection: &mut Connection, second: Option<&SecondMeta>) -> Result<(), StoreError> {
+    let commit = |error: rusqlite::Error| StoreError::Commit(error.to_string());
+    let change = connection.transaction().map_err(commit)?;
+    change.execute("DELETE FROM meta WHERE key IN (?1, ?2)", params![SECOND_TOKEN, SECOND_KEYS]).map_err(commit)?;
+    if let Some(SecondMeta { token, sealed_store_keys }) = second {
+        for (key, value) in [(SECOND_TOKEN, token.as_bytes()), (SECOND_KEYS, sealed_store_keys)] {
+            change.execute("INSERT INTO meta (key, value) VALUES (?1, ?2)", params![key, value]).map_err(commit)?;
+        }
+    }
+    change.commit().map_err(commit)
+}
+
+/// Makes the second token the only one: the store is its own from now on. In one step, so that whenever this is killed one of
+/// the two unlocks the rows.
+///
+/// # Errors
+/// [`StoreError::Commit`].
+pub fn promote_second(path: &Path, second: &SecondMeta) -> Result<(), StoreError> {
+    let commit = |error: rusqlite::Error| StoreError::Commit(error.to_string());
+    let mut connection = connect(path)?;
+    let change = connection.transaction().map_err(commit)?;
+    for (key, value) in [("token", second.token.as_bytes()), ("store-keys", &second.sealed_store_keys)] {
+        change.execute("UPDATE meta SET value = ?2 WHERE key = ?1", params![key, value]).map_err(commit)?;
+    }
+    change.execute("DELETE FROM meta WHERE key IN (?1, ?2)", params![SECOND_TOKEN, SECOND_KEYS]).map_err(commit)?;
     change.commit().map_err(commit)
 }
 
@@ -189,12 +247,14 @@ pub(super) fn read_store_keys_copy(connection: &Connection) -> Result<Option<Sto
 
 /// Reads what is needed to unlock the rows.
 pub(super) fn read_meta(connection: &Connection) -> Result<Meta, StoreError> {
-    let value = |key: &str| -> Result<Vec<u8>, StoreError> {
+    let optional = |key: &str| -> Result<Option<Vec<u8>>, StoreError> {
         connection
             .query_row("SELECT value FROM meta WHERE key = ?1", params![key], |row| row.get(0))
             .optional()
-            .map_err(|error| StoreError::Open(error.to_string()))?
-            .ok_or_else(|| StoreError::Open(format!("the store has no {key}: init did not finish")))
+            .map_err(|error| StoreError::Open(error.to_string()))
+    };
+    let value = |key: &str| -> Result<Vec<u8>, StoreError> {
+        optional(key)?.ok_or_else(|| StoreError::Open(format!("the store has no {key}: init did not finish")))
     };
     let org: [u8; 16] =
         value("org")?.try_into().map_err(|_| StoreError::Open("the store's id is malformed".to_owned()))?;
@@ -202,6 +262,12 @@ pub(super) fn read_meta(connection: &Connection) -> Result<Meta, StoreError> {
         org: OrgId::from_uuid(uuid::Uuid::from_bytes(org)),
         token: String::from_utf8_lossy(&value("token")?).into_owned(),
         sealed_store_keys: value("store-keys")?,
+        second: match (optional(SECOND_TOKEN)?, optional(SECOND_KEYS)?) {
+            (Some(token), Some(sealed_store_keys)) => {
+                Some(SecondMeta { token: String::from_utf8_lossy(&token).into_owned(), sealed_store_keys })
+            }
+            _ => None,
+        },
     })
 }
 

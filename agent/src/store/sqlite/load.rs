@@ -20,6 +20,7 @@ use crate::state::rotation::Rotation;
 use crate::state::rows::{
     Account, Grant, Identity, Key, Login, Org, OrgRules, Policy, RecoveryCopy, Row, SealedSeedRow, Vault, VaultKeyRow,
 };
+use crate::state::second::{ImportCopy, SecondKey, SecondSeed, SecondToken};
 use crate::state::{Head, LogId, Mark, State, Window};
 use crate::store::StoreError;
 use crate::store::sealer::{Sealer, StoredRow, Tampered};
@@ -133,6 +134,10 @@ fn place(stored: &StoredRow, sealer: &Sealer, state: &mut State) -> Result<(), T
         Account::KIND => put::<Account>,
         SealedSeedRow::KIND => put::<SealedSeedRow>,
         RecoveryCopy::KIND => put::<RecoveryCopy>,
+        SecondToken::KIND => put::<SecondToken>,
+        SecondKey::KIND => put::<SecondKey>,
+        SecondSeed::KIND => put::<SecondSeed>,
+        ImportCopy::KIND => put::<ImportCopy>,
         Grant::KIND => put::<Grant>,
         Ceremony::KIND => put::<Ceremony>,
         OrgRules::KIND => put::<OrgRules>,

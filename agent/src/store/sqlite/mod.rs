@@ -16,7 +16,9 @@ use strongroom_proto::ids::Instance;
 use strongroom_proto::method::Receipt;
 use tokio::sync::oneshot;
 
-pub use self::file::{Meta, StoreFile, StoreKeysCopy, keep_store_keys_copy, put_restore_note};
+pub use self::file::{
+    Meta, SecondMeta, StoreFile, StoreKeysCopy, keep_second, keep_store_keys_copy, promote_second, put_restore_note,
+};
 pub(crate) use self::load::take_window;
 pub use self::read::{Page, Readers, StoredRecord};
 pub use self::snapshot::{LogEnd, Snapshot, snapshot};

@@ -1,6 +1,7 @@
 //! Tests on a real SoftHSM token.
 
 mod attacks;
+mod copies;
 mod faults;
 mod probe;
 mod renewal;
