@@ -14,7 +14,7 @@ use strongroom_proto::error::ErrorKind;
 use strongroom_proto::ids::{Instance, Slug};
 use strongroom_proto::login::{
     AGENT_NAMESPACE, CERTIFICATE_NAMESPACE, ENDORSEMENT_NAMESPACE, LOGIN_NAMESPACE, STEP_UP_NAMESPACE, agent_text,
-    endorsement_text, login_text, step_up_text,
+    attestation_challenge, endorsement_text, login_text, step_up_text,
 };
 use strongroom_proto::method::{
     self, Method, account, agent, audit, canary, ceremony, code, grant, group, identity, pending, policy, request,
@@ -432,6 +432,7 @@ fn the_signed_texts_are_those_of_the_code() {
         ),
         agent_text(opened.instance, &open.client_nonce, &opened.nonce),
         login_text(&agent, opened.instance, &opened.nonce, &fingerprint(&open.public_key), &open.identity),
+        attestation_challenge(&agent, &open.identity),
         step_up_example(&agent, opened.instance, &fingerprint(&open.public_key), &open.identity),
     ];
     assert_eq!(blocks("text").collect::<Vec<_>>(), texts);

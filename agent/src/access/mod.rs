@@ -35,7 +35,7 @@ pub struct Facts {
     pub vault: Option<VaultFacts>,
     /// True if the rows or records in question did not match when the store was opened: then no grant is believed.
     pub sealed: bool,
-    /// What stands in the way of the one release that is decided on ([`hindrance`]); nothing for all other operations.
+    /// What stands in the way of the one release that is decided on ([`hindrance()`]); nothing for all other operations.
     pub hindrance: Option<Denial>,
 }
 
