@@ -295,7 +295,21 @@ pub async fn try_import(
     vault: &str,
     rows: Vec<Row>,
 ) -> Result<Vec<String>, strongroom_proto::client::CallError> {
-    let import = manager.call(&ImportBegin { vault: slug(vault), source: "test".to_owned() }).await?.import;
+    import_as(manager, vault, rows, false).await
+}
+
+/// As [`try_import`]; with `replace`, accounts that exist get a new seed.
+///
+/// # Errors
+/// The agent's refusal.
+pub async fn import_as(
+    manager: &mut Client,
+    vault: &str,
+    rows: Vec<Row>,
+    replace: bool,
+) -> Result<Vec<String>, strongroom_proto::client::CallError> {
+    let begin = ImportBegin { vault: slug(vault), source: "test".to_owned(), replace };
+    let import = manager.call(&begin).await?.import;
     for chunk in rows.chunks(100) {
         manager.call(&ImportRows { import, rows: chunk.to_vec() }).await?;
     }

@@ -15,10 +15,11 @@ use strongroom_proto::method::review::{Close, Decide, GrantState, List as Review
 use strongroom_proto::method::session::Whoami;
 use strongroom_proto::method::{grant, rotation};
 use strongroom_proto::words::{Algorithm, IdentityStatus, OrgRole, OtpKind, RotationCause, Scheme, VaultRole};
-use strongroom_tests::organisation::{Organisation, create_vault, give, import, row, slug};
+use strongroom_tests::organisation::{Organisation, create_vault, give, import, import_as, row, slug};
 use strongroom_tests::people::Person;
-use strongroom_tests::refused::{code, kind};
-use strongroom_tests::seeds::RFC_SHA1;
+use strongroom_tests::refused::{code, kind, release};
+use strongroom_tests::seeds::{RFC_SHA1, base32};
+use strongroom_tests::tools::oathtool;
 use strongroom_tests::trail::read_log;
 
 async fn notices(person: &Person) -> Vec<String> {
@@ -79,20 +80,31 @@ async fn a_leaver_is_reported_on_and_what_they_knew_is_listed_until_it_is_replac
     assert!(listed.items.iter().all(|item| item.identity == slug("mara") && item.cause == RotationCause::Imported));
     assert_eq!(notices(&mike).await.len(), 1, "who has to act is told");
     assert_eq!(jana.connect().await.call(&list).await.unwrap().total, 0, "viewers do not see it");
-    let remove = Remove { account: "acme/nas".parse().unwrap(), reason: "new seed".to_owned() };
+    let remove = Remove { account: "acme/nas".parse().unwrap(), reason: "scrapped".to_owned() };
     manager.call(&remove).await.unwrap();
-    import(&mut manager, "acme", vec![seed("nas")]).await;
     let dismiss =
         |account: &str| rotation::Dismiss { account: account.parse().unwrap(), reason: "scrapped".to_owned() };
     assert_eq!(kind(jana.connect().await.call(&dismiss("acme/m365")).await), Some(ErrorKind::Denied));
     manager.call(&dismiss("acme/m365")).await.unwrap();
     assert_eq!(kind(manager.call(&dismiss("acme/m365")).await), Some(ErrorKind::NotFound));
+    // A new seed for the account that it is: its grants and history stay, the old seed is gone.
+    let mut viewer = jana.connect().await;
+    let old = viewer.call(&release("acme/firewall")).await.unwrap().code;
+    let new = row("firewall", OtpKind::Totp, Algorithm::Sha1, 6, b"another secret of 20");
+    assert_eq!(kind(import_as(&mut manager, "acme", vec![new.clone()], false).await), Some(ErrorKind::Conflict));
+    assert_eq!(kind(import_as(&mut viewer, "acme", vec![new.clone()], true).await), Some(ErrorKind::Denied));
+    import_as(&mut manager, "acme", vec![new], true).await.unwrap();
+    let fresh = viewer.call(&release("acme/firewall")).await.unwrap();
+    let at = fresh.valid_from.unwrap().as_second();
+    let expected = oathtool(&base32(b"another secret of 20"), "sha1", 6, at);
+    assert!(*fresh.code == expected && *fresh.code != *old);
     let left: Vec<_> = manager.call(&list).await.unwrap().items.iter().map(|item| item.account.to_string()).collect();
-    assert_eq!(left, ["acme/firewall"]);
+    assert_eq!(left, Vec::<String>::new());
     let after = reader.call(&report).await.unwrap();
     assert_eq!(after.status, IdentityStatus::Revoked);
     assert!(after.grants.iter().all(|grant| grant.ended_at.is_some()) && after.grants.len() == 2);
-    assert!(after.knows.iter().any(|seed| seed.listed && seed.account.to_string() == "acme/firewall"));
+    let known: Vec<_> = after.knows.iter().map(|seed| (seed.account.to_string(), seed.listed)).collect();
+    assert_eq!(known, [("acme/m365".to_owned(), false)], "what was dismissed is still known");
     let due = read_log(&mut manager, Some("acme")).await;
     let due: Vec<_> = due.iter().filter(|entry| entry.is("rotation.due", RecordOutcome::Ok)).collect();
     assert_eq!(due.len(), 1);

@@ -24,10 +24,10 @@ pub struct Staged {
     pub import: Option<ImportCopy>,
 }
 
-/// Makes all staged accounts, or none.
+/// Makes all staged accounts, or none. One that was staged for an account that exists gives it a new seed.
 ///
 /// # Errors
-/// The refusal; `conflict` naming the first slug that is taken.
+/// The refusal; `conflict` naming the first slug that is taken, or the account that is not any more what its new seed was sealed for.
 pub fn import(
     tx: &mut Tx<'_>,
     caller: &Caller,
@@ -51,18 +51,31 @@ pub fn import(
     }
     for row in staged {
         let account = &row.account.names.slug;
-        if tx.state.account_slugs.contains_key(&(vault, account.clone())) {
-            return Err(Failure::new(
-                ErrorKind::Conflict,
-                format!("{slug}/{account} exists already; nothing was imported."),
-            )
-            .into());
+        let before = tx.state.account(vault, account).cloned();
+        let conflict = |what: &str| {
+            let message = format!("{slug}/{account} {what}; nothing was imported.");
+            Refusal::from(Failure::new(ErrorKind::Conflict, message))
+        };
+        // A seal is bound to the account and to the count of its seeds: it fits what was seen when it was made, or nothing.
+        let fits = |before: &Account| before.id == row.account.id && before.revision + 1 == row.account.revision;
+        match &before {
+            None if row.account.revision > 1 => return Err(conflict("is gone")),
+            Some(_) if row.account.revision == 1 => return Err(conflict("exists already")),
+            Some(before) if !fits(before) => return Err(conflict("was changed meanwhile")),
+            Some(before) => rotation::settle(tx, before),
+            None => {}
         }
+        let created_at = before.map_or(now, |before| before.created_at);
         let seed_by = Some(caller.identity());
-        tx.put(Account { created_at: now, seed_by, ..row.account.clone() })?;
+        tx.put(Account { created_at, seed_by, ..row.account.clone() })?;
+        // Whoever took the current window took a code of the old seed.
+        tx.state.windows.remove(&row.account.id);
         tx.put(row.seed.clone())?;
-        if let Some(recovery) = &row.recovery {
-            tx.put(recovery.clone())?;
+        match (&row.recovery, tx.state.recovery.get(&row.account.id).cloned()) {
+            (Some(recovery), _) => tx.put(recovery.clone())?,
+            // A copy of the old seed would bring back an account whose codes nobody takes any more.
+            (None, Some(old)) => tx.delete(&old),
+            (None, None) => {}
         }
         if let Some(import) = &row.import {
             tx.put(import.clone())?;
@@ -70,7 +83,9 @@ pub fn import(
         addresses.push(AccountAddress { vault: slug.clone(), account: account.clone() });
     }
     for row in staged {
-        let mut draft = about_account(caller.draft(&tx.state, "account.create"), &row.account)
+        let event = if row.account.revision == 1 { "account.create" } else { "account.replace" };
+        let mut draft = about_account(caller.draft(&tx.state, event), &row.account)
+            .detail("revision", row.account.revision)
             .detail("kind", row.account.kind.as_str())
             .detail("scheme", row.seed.sealed.scheme.as_str())
             .detail("recovery_recipients", row.recovery.as_ref().map_or(0, |copy| copy.recipients.len()));

@@ -141,7 +141,9 @@ pub(super) async fn import_begin(
         ));
     }
     let import = ImportId::random();
-    connection.imports.insert(import, Import { vault: vault.id, source: params.source, staged: Vec::new() });
+    connection
+        .imports
+        .insert(import, Import { vault: vault.id, replace: params.replace, source: params.source, staged: Vec::new() });
     Ok(ImportBegun { import }.into())
 }
 
@@ -158,17 +160,18 @@ pub(super) async fn import_rows(
             format!("At most {ROWS_MAX} rows a call and {IMPORT_MAX} an import."),
         ));
     }
-    let vault = import.vault;
+    let (vault, replace) = (import.vault, import.replace);
     let mut names: std::collections::BTreeSet<_> =
         import.staged.iter().map(|staged| staged.account.names.slug.clone()).collect();
     let view = agent.store.view();
     let _terms = caller.may_in(&view, vault, Operation::AccountImport, agent.now()).map_err(Denial::failure)?;
     let mut staged = Vec::with_capacity(params.rows.len());
     for row in params.rows {
-        if !names.insert(row.account.clone()) || view.account(vault, &row.account).is_some() {
+        let replaced = view.account(vault, &row.account);
+        if !names.insert(row.account.clone()) || (replaced.is_some() && !replace) {
             return Err(Failure::new(ErrorKind::Conflict, format!("The account name {} is taken.", row.account)));
         }
-        staged.push(stage(agent, &view, vault, &row).await?);
+        staged.push(stage(agent, &view, vault, &row, replaced).await?);
     }
     let import = connection.imports.get_mut(&params.import).ok_or_else(no_import)?;
     import.staged.extend(staged);
@@ -181,6 +184,7 @@ async fn stage(
     view: &State,
     vault: strongroom_proto::ids::VaultId,
     row: &Row,
+    replaced: Option<&Account>,
 ) -> Result<Staged, Failure> {
     check_row(row)?;
     let invalid = |what: &str| Failure::new(ErrorKind::InvalidParams, format!("{}: {what}.", row.account));
@@ -191,14 +195,14 @@ async fn stage(
     }
     let seed = Seed::new(bytes).map_err(|error| invalid(&error.to_string()))?;
     let account = Account {
-        id: AccountId::random(),
+        id: replaced.map_or_else(AccountId::random, |account| account.id),
         vault,
         kind: row.kind,
         algorithm: row.algorithm,
         digits: row.digits,
         period_s: row.period_s,
         next_counter: row.counter,
-        revision: 1,
+        revision: replaced.map_or(1, |account| account.revision + 1),
         created_at: agent.now(),
         seed_by: None,
         names: AccountNames { slug: row.account.clone(), issuer: row.issuer.clone(), label: row.label.clone() },
@@ -268,7 +272,7 @@ pub(super) async fn import_commit(
     if import.staged.is_empty() {
         return Err(Failure::new(ErrorKind::InvalidParams, "This import has no rows."));
     }
-    let Import { vault, source, staged } = import;
+    let Import { vault, source, staged, .. } = import;
     let durable = agent.store.submit(move |tx| command::import(tx, &caller, vault, &source, &staged)).await?;
     let (accounts, receipt) = durable.into_parts();
     agent.wake_second();

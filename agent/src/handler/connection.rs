@@ -43,6 +43,8 @@ pub(super) struct Pending {
 /// An open import.
 pub(super) struct Import {
     pub(super) vault: VaultId,
+    /// Whether accounts that exist get a new seed.
+    pub(super) replace: bool,
     pub(super) source: String,
     pub(super) staged: Vec<Staged>,
 }

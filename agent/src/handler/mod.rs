@@ -32,7 +32,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use strongroom_proto::error::{ErrorKind, Failure};
 use strongroom_proto::ids::Instance;
-use strongroom_proto::ids::VaultId;
+use strongroom_proto::ids::{Slug, VaultId};
 use strongroom_proto::method::{Method, Receipt};
 use strongroom_proto::rpc::{Id, Request};
 use strongroom_proto::{method, words::Scheme};
@@ -40,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::connection::Connection;
 pub(crate) use self::identity::key_row;
-use crate::access::Denial;
+use crate::access::{Denial, Operation};
 use crate::audit::checkpointer::Checkpointer;
 use crate::commands::Caller;
 use crate::identity::{Alarm, Authorities, Throttle, Vendors};
@@ -50,7 +50,7 @@ use crate::second::SecondWorkers;
 use crate::server::{Held, Peer, Reply, Service};
 use crate::session::flights::Flights;
 use crate::session::registry::Registry;
-use crate::state::LogId;
+use crate::state::{LogId, State};
 use crate::store::sqlite::{Clock, Store};
 use crate::voice::Voices;
 
@@ -122,6 +122,20 @@ fn token_failed(error: &KeystoreError) -> Failure {
         ErrorClass::Usage => Failure::new(ErrorKind::Internal, "The token refused the operation: see the agent's log."),
         _ => Failure::new(ErrorKind::HsmUnavailable, "The token does not answer; lists and logs still work."),
     }
+}
+
+/// The vault that a list is limited to, if the caller may see that much of it; what they may not know of does not exist.
+fn only(
+    view: &State,
+    caller: &Caller,
+    slug: Option<&Slug>,
+    operation: Operation,
+    now: Timestamp,
+) -> Result<Option<VaultId>, Failure> {
+    let Some(slug) = slug else { return Ok(None) };
+    let vault = view.vault(slug).ok_or_else(Failure::not_found)?;
+    let _terms = caller.may_in(view, vault.id, operation, now).map_err(Denial::failure)?;
+    Ok(Some(vault.id))
 }
 
 /// What a call gave.

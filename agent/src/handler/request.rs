@@ -9,8 +9,8 @@ use strongroom_proto::method::request as wire;
 use strongroom_proto::words::RequestStatus;
 
 use super::step_up::signed;
-use super::{Agent, Answer, Connection};
-use crate::access::{Denial, Operation};
+use super::{Agent, Answer, Connection, only};
+use crate::access::Operation;
 use crate::commands::request::{self as command, may_decide, people, slug};
 use crate::commands::{Caller, REASON_LEN_MAX, TICKET_LEN_MAX, check_some_text, check_text};
 use crate::state::request::Request;
@@ -67,14 +67,7 @@ pub(super) async fn list(
     let caller = connection.caller(agent)?;
     let view = agent.store.view();
     let now = agent.now();
-    let only = match &params.vault {
-        Some(slug) => {
-            let vault = view.vault(slug).ok_or_else(Failure::not_found)?;
-            let _terms = caller.may_in(&view, vault.id, Operation::VaultSee, now).map_err(Denial::failure)?;
-            Some(vault.id)
-        }
-        None => None,
-    };
+    let only = only(&view, &caller, params.vault.as_ref(), Operation::VaultSee, now)?;
     let wanted =
         |request: &&Request| only.is_none_or(|only| request.vault == only) && sees(&view, &caller, request, now);
     let since = now.checked_sub(LOOK_BACK).unwrap_or(Timestamp::MIN);

@@ -5,8 +5,8 @@ use strongroom_proto::ids::AccountAddress;
 use strongroom_proto::method::Changed;
 use strongroom_proto::method::rotation as wire;
 
-use super::{Agent, Answer, Connection};
-use crate::access::{Denial, Operation};
+use super::{Agent, Answer, Connection, only};
+use crate::access::Operation;
 use crate::commands::request::slug;
 use crate::commands::{REASON_LEN_MAX, check_some_text, rotation as command};
 use crate::state::State;
@@ -23,14 +23,7 @@ pub(super) async fn list(
     let caller = connection.caller(agent)?;
     let view = agent.store.view();
     let now = agent.now();
-    let only = match &params.vault {
-        Some(slug) => {
-            let vault = view.vault(slug).ok_or_else(Failure::not_found)?;
-            let _terms = caller.may_in(&view, vault.id, Operation::RotationSee, now).map_err(Denial::failure)?;
-            Some(vault.id)
-        }
-        None => None,
-    };
+    let only = only(&view, &caller, params.vault.as_ref(), Operation::RotationSee, now)?;
     let vaults = view.vaults.keys().copied().filter(|vault| only.is_none_or(|only| only == *vault));
     let seen = vaults.filter(|vault| caller.may_in(&view, *vault, Operation::RotationSee, now).is_ok());
     let mut items: Vec<wire::Item> =

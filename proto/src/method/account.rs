@@ -98,6 +98,9 @@ pub struct ImportBegin {
     pub vault: Slug,
     /// What was read, for the record: `otpauth`, `manual`, …; 1 to 40 ASCII characters.
     pub source: String,
+    /// Rows whose slug is taken give that account a new seed: it stays what it was to grants, requests and the log.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replace: bool,
 }
 method!(ImportBegin => "account.import_begin" -> ImportBegun);
 

@@ -45,6 +45,9 @@ pub(super) struct Add {
     /// The next counter; needed for hotp
     #[arg(long)]
     counter: Option<u64>,
+    /// Give an account that exists this new seed: it keeps grants and history
+    #[arg(long)]
+    replace: bool,
 }
 
 /// `strongroom account rm`
@@ -75,7 +78,7 @@ pub(super) async fn add(context: &Context, arguments: Add) -> Result<(), CliErro
     }
     let mut client = context.log_in().await?;
     let row = rows::row(&candidate, arguments.account.account.clone());
-    let imported = rows::import(&mut client, &arguments.account.vault, "manual", vec![row]).await?;
+    let imported = rows::import(&mut client, &arguments.account.vault, "manual", arguments.replace, vec![row]).await?;
     let account = &arguments.account;
     context.out.changed(
         "strongroom.account_added/1",

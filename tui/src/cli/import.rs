@@ -28,6 +28,9 @@ pub(super) struct Import {
     /// Show what would be imported; needs no agent
     #[arg(long)]
     dry_run: bool,
+    /// Give accounts that exist the new seed: they keep grants and history
+    #[arg(long)]
+    replace: bool,
     /// Leave out rows that cannot be read and import the others (exit code 9)
     #[arg(long)]
     skip_bad: bool,
@@ -77,7 +80,7 @@ pub(super) async fn import(context: &Context, arguments: Import) -> Result<(), C
     } else {
         let rows = candidates.iter().zip(slugs).map(|(candidate, slug)| rows::row(candidate, slug)).collect();
         let mut client = context.log_in().await?;
-        Some(rows::import(&mut client, &arguments.vault, "otpauth", rows).await?.receipt)
+        Some(rows::import(&mut client, &arguments.vault, "otpauth", arguments.replace, rows).await?.receipt)
     };
     let body = Body {
         vault: &arguments.vault,

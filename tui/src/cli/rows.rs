@@ -31,7 +31,7 @@ pub(super) fn row(candidate: &Candidate, account: Slug) -> Row {
     }
 }
 
-/// Imports all rows in one commit, or none.
+/// Imports all rows in one commit, or none. With `replace`, accounts that exist get a new seed.
 ///
 /// # Errors
 /// What the agent answers; the import ends with the connection, so nothing is left over.
@@ -39,9 +39,10 @@ pub(super) async fn import(
     client: &mut Client,
     vault: &Slug,
     source: &str,
+    replace: bool,
     rows: Vec<Row>,
 ) -> Result<Imported, CliError> {
-    let begun = client.call(&ImportBegin { vault: vault.clone(), source: source.to_owned() }).await?;
+    let begun = client.call(&ImportBegin { vault: vault.clone(), source: source.to_owned(), replace }).await?;
     for rows in chunks(rows)? {
         client.call(&ImportRows { import: begun.import, rows }).await?;
     }

@@ -14,8 +14,8 @@ use strongroom_proto::words::{CeremonyKind, CeremonyStatus};
 
 pub(super) use self::run::run;
 use super::step_up::signed;
-use super::{Agent, Answer, Connection};
-use crate::access::{Denial, Operation};
+use super::{Agent, Answer, Connection, only};
+use crate::access::Operation;
 use crate::commands::ceremony::propose::{self as command, Proposal};
 use crate::commands::ceremony::{alive, may_confirm};
 use crate::commands::{Caller, REASON_LEN_MAX, TICKET_LEN_MAX, check_some_text, check_text};
@@ -87,14 +87,7 @@ pub(super) async fn list(
     let caller = connection.caller(agent)?;
     let view = agent.store.view();
     let now = agent.now();
-    let only = match &params.vault {
-        Some(slug) => {
-            let vault = view.vault(slug).ok_or_else(Failure::not_found)?;
-            let _terms = caller.may_in(&view, vault.id, Operation::CeremonySee, now).map_err(Denial::failure)?;
-            Some(vault.id)
-        }
-        None => None,
-    };
+    let only = only(&view, &caller, params.vault.as_ref(), Operation::CeremonySee, now)?;
     let mut found: Vec<&Ceremony> = view
         .ceremonies
         .values()
