@@ -175,7 +175,7 @@ mod tests {
     }
 
     fn arguments(skip_bad: bool) -> Import {
-        Import { vault: Slug::new("acme").unwrap(), from: "-".into(), dry_run: true, skip_bad }
+        Import { vault: Slug::new("acme").unwrap(), from: "-".into(), dry_run: true, replace: false, skip_bad }
     }
 
     #[test]

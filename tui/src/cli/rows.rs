@@ -137,7 +137,7 @@ mod tests {
         ];
         let (mut client, asked) = agent(answers);
         let acme = Slug::new("acme").unwrap();
-        let imported = import(&mut client, &acme, "otpauth", rows(120, 20, 4)).await.unwrap();
+        let imported = import(&mut client, &acme, "otpauth", false, rows(120, 20, 4)).await.unwrap();
         assert_eq!(imported.receipt.seq, 7);
         let asked = asked.await.unwrap();
         assert_eq!(asked[0], json!(["account.import_begin", { "vault": "acme", "source": "otpauth" }]));
@@ -150,7 +150,8 @@ mod tests {
     async fn a_refused_row_is_never_committed() {
         let (mut client, asked) =
             agent(vec![json!({ "import": "00000000-0000-4000-8000-000000000001" }), refusal("conflict")]);
-        let error = import(&mut client, &Slug::new("acme").unwrap(), "otpauth", rows(120, 20, 4)).await.unwrap_err();
+        let error =
+            import(&mut client, &Slug::new("acme").unwrap(), "otpauth", false, rows(120, 20, 4)).await.unwrap_err();
         assert_eq!((error.kind, error.code), ("conflict", 1));
         assert_eq!(asked.await.unwrap().len(), 2);
     }
