@@ -168,8 +168,15 @@ pub(super) async fn import_rows(
     let mut staged = Vec::with_capacity(params.rows.len());
     for row in params.rows {
         let replaced = view.account(vault, &row.account);
-        if !names.insert(row.account.clone()) || (replaced.is_some() && !replace) {
-            return Err(Failure::new(ErrorKind::Conflict, format!("The account name {} is taken.", row.account)));
+        let conflict = |what: &str| {
+            let message = format!("The account name {} {what}.", row.account);
+            Err(Failure::new(ErrorKind::Conflict, message))
+        };
+        if !names.insert(row.account.clone()) {
+            return conflict("stands in this import twice");
+        }
+        if replaced.is_some() && !replace {
+            return conflict("is taken: an import with replace gives that account the new seed");
         }
         staged.push(stage(agent, &view, vault, &row, replaced).await?);
     }
