@@ -161,7 +161,7 @@ fn vault_review(tx: &Tx<'_>, campaign: &Campaign, vault: VaultId) -> VaultReview
     })
 }
 
-/// Ends a campaign before its time: what nobody has confirmed by now ends ([`finish_vault`]).
+/// Ends a campaign before its time: what nobody has confirmed by now ends ([`settle`]).
 ///
 /// # Errors
 /// The refusal; `conflict` if it is over.
