@@ -14,6 +14,7 @@ use strongroom_proto::method::code::Release;
 use strongroom_proto::method::grant::Give;
 use strongroom_proto::method::identity::{Enrol, Resume, Suspend, Update};
 use strongroom_proto::method::policy::{Set, Show};
+use strongroom_proto::method::rotation::Dismiss;
 use strongroom_proto::method::session::Whoami;
 use strongroom_proto::policy::{Harvest, Hours, ServiceLimits, VaultPolicy};
 use strongroom_proto::words::{Access, Algorithm, IdentityKind, OrgRole, OtpKind, Scheme, VaultRole};
@@ -250,6 +251,17 @@ async fn scripts_take_codes_of_their_accounts_and_contractors_end_on_their_day()
         assert_eq!(kind(house.admin.call(&flawed).await), Some(ErrorKind::InvalidParams));
     }
     house.admin.call(&give("robot", VaultRole::Viewer, Some(vec![slug("nas")]))).await.unwrap();
+    // A viewer of one account learns of no other by what is refused.
+    let narrow = house.organisation.enrol(&mut house.admin, "narrow", &[]).await;
+    house.admin.call(&give("narrow", VaultRole::Viewer, Some(vec![slug("nas")]))).await.unwrap();
+    let mut client = narrow.connect().await;
+    for account in ["acme/m365", "acme/nothing"] {
+        let account: strongroom_proto::ids::AccountAddress = account.parse().unwrap();
+        let dismiss = Dismiss { account: account.clone(), reason: "x".to_owned() };
+        assert_eq!(kind(client.call(&SetCanary { account: account.clone() }).await), Some(ErrorKind::NotFound));
+        assert_eq!(kind(client.call(&Clear { account }).await), Some(ErrorKind::NotFound));
+        assert_eq!(kind(client.call(&dismiss).await), Some(ErrorKind::NotFound));
+    }
     let mut script = robot.connect().await;
     let expected = [None, Some(ErrorKind::NotFound), None, Some(ErrorKind::RateLimited)];
     assert_eq!(codes(&mut script, &["nas", "m365", "nas", "nas"]).await, expected);

@@ -30,7 +30,7 @@ pub fn set(
     let draft = about(caller.draft(&tx.state, event), address);
     let _terms = caller.may_in(&tx.state, vault.id, Operation::CanaryManage, tx.now).map_err(|denial| {
         // Not in the vault's own log, either: even a refusal would tell its readers what is a decoy.
-        let failure = denial.failure();
+        let failure = caller.about_account(&tx.state, denial, &account, tx.now).failure();
         let mut draft = draft.clone();
         draft.outcome = RecordOutcome::Denied;
         draft.detail.insert("kind".into(), failure.kind.as_str().into());

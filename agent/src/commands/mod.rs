@@ -124,6 +124,13 @@ impl Caller {
         draft
     }
 
+    /// The denial about one account: who may not know that it exists is told what is told of none.
+    #[must_use]
+    pub fn about_account(&self, state: &State, denial: Denial, account: &Account, now: Timestamp) -> Denial {
+        let sees = self.may_in(state, account.vault, Operation::AccountSee(account.id), now).is_ok();
+        if sees { denial } else { Denial::Hidden }
+    }
+
     /// The refusal of an operation in a vault that the caller may see, or in the org log where it may not.
     #[must_use]
     pub fn refused(&self, state: &State, denial: Denial, vault: Option<VaultId>, mut draft: Draft) -> Refusal {

@@ -68,9 +68,10 @@ pub fn dismiss(
     const EVENT: &str = "rotation.dismiss";
     let (vault, account) = find_account(tx, caller, EVENT, address)?;
     let draft = about_account(caller.draft(&tx.state, EVENT), &account).text("reason", reason);
-    let terms = caller
-        .may_in(&tx.state, vault.id, Operation::RotationDismiss, tx.now)
-        .map_err(|denial| caller.refused(&tx.state, denial, Some(vault.id), draft.clone()))?;
+    let terms = caller.may_in(&tx.state, vault.id, Operation::RotationDismiss, tx.now).map_err(|denial| {
+        let denial = caller.about_account(&tx.state, denial, &account, tx.now);
+        caller.refused(&tx.state, denial, Some(vault.id), draft.clone())
+    })?;
     let Some(rotation) = tx.state.rotations.get(&(vault.id, account.id)).cloned() else {
         let message = format!("{address} is not on the rotation list.");
         return Err(Failure::new(ErrorKind::NotFound, message).into());
