@@ -101,3 +101,39 @@ fn the_catalogue_has_every_event_of_the_source_and_no_other() {
     let unwritten: Vec<_> = catalogue.difference(&events).collect();
     assert!(unwritten.is_empty(), "in the catalogue, and nothing writes them: {unwritten:?}");
 }
+
+/// Adds the name of every fact and commitment that a folder of the source gives to a record.
+fn fields_in(folder: &Path, fields: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            fields_in(&path, fields);
+            continue;
+        }
+        let source = fs::read_to_string(&path).unwrap_or_default();
+        for call in [".detail(", ".detail.insert(", ".text(", ".maybe_text("] {
+            for rest in source.split(call).skip(1) {
+                let name = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());
+                fields.extend(name.map(str::to_owned));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_field_of_a_record_is_named_in_the_catalogue() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut fields = BTreeSet::new();
+    fields_in(&source.join("commands"), &mut fields);
+    fields_in(&source.join("handler"), &mut fields);
+    assert!(fields.contains("clock_behind_s") && fields.len() > 80, "the search finds fields: {fields:?}");
+    let document = fs::read_to_string(source.join("../../proto/AUDIT-FORMAT.md")).unwrap();
+    let catalogue = document.split_once("## Events").unwrap().1;
+    let named = |field: &str| {
+        let word = |end: &str| catalogue.contains(&format!("`{field}{end}"));
+        // The text above the table says `detail.kind` and `h.asked` of all events.
+        word("`") || catalogue.contains(&format!("`detail.{field}`")) || catalogue.contains(&format!("`h.{field}`"))
+    };
+    let missing: Vec<_> = fields.iter().filter(|field| !named(field)).collect();
+    assert!(missing.is_empty(), "not in the catalogue: {missing:?}");
+}

@@ -79,7 +79,8 @@ fn matrix(evidence: &Evidence) -> Section {
     let rows = people.iter().map(row).collect();
     let mut section = Section::new("matrix", "Who has which role where", &["who"], rows)
         .note("As it is at the moment of the report, not at the end of the period.");
-    section.columns.extend(vaults.into_iter().map(|vault| Column { heading: vault.clone(), key: vault }));
+    // With a colon no vault's name is that of another column.
+    section.columns.extend(vaults.into_iter().map(|vault| Column { key: format!("vault:{vault}"), heading: vault }));
     section
 }
 
