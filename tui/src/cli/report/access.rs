@@ -7,7 +7,7 @@ use strongroom_proto::method::grant::Item;
 use strongroom_proto::words::IdentityStatus;
 
 use super::super::when;
-use super::approvals;
+use super::approvals::Approvals;
 use super::document::{Cell, Column, Control, Section, row};
 use super::evidence::{Entry, Evidence, Log, Period};
 
@@ -78,21 +78,21 @@ fn matrix(evidence: &Evidence) -> Section {
     };
     let rows = people.iter().map(row).collect();
     let mut section = Section::new("matrix", "Who has which role where", &["who"], rows)
-        .note("As it is at the moment of the report, not at the end of the period.");
+        .note("As it is at the moment of the report.");
     // With a colon no vault's name is that of another column.
     section.columns.extend(vaults.into_iter().map(|vault| Column { key: format!("vault:{vault}"), heading: vault }));
     section
 }
 
 fn grants(evidence: &Evidence) -> Section {
-    let behind = approvals::by_grant(evidence);
+    let approvals = Approvals::new(evidence);
     let mut rows = Vec::new();
     for grant in &evidence.lists.grants {
         let accounts = grant.accounts.as_ref().map_or_else(
             || "all".to_owned(),
             |accounts| accounts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
         );
-        let behind = behind.get(&grant.grant).cloned().unwrap_or_default();
+        let behind = approvals.behind(grant.grant);
         for holder in holders(evidence, grant) {
             rows.push(row![
                 grant.vault.to_string(),

@@ -19,45 +19,66 @@ pub(super) struct Behind {
     pub(super) ticket: String,
 }
 
-/// Every grant that the logs tell of.
-pub(super) fn by_grant(evidence: &Evidence) -> BTreeMap<GrantId, Behind> {
-    let pairs = evidence.happened("grant.give");
-    pairs.filter_map(|(_, entry)| Some((entry.record.target.grant?, behind(evidence, entry)))).collect()
+/// Everybody's word for somebody else, found once for a whole report.
+pub(super) struct Approvals<'a> {
+    evidence: &'a Evidence,
+    /// Confirmations by the id of the change.
+    confirmed: BTreeMap<String, Vec<&'a Entry>>,
+    /// Records of a request by its id: asked, approved, reviewed.
+    requests: BTreeMap<String, Vec<&'a Entry>>,
+    given: BTreeMap<GrantId, &'a Entry>,
 }
 
-fn behind(evidence: &Evidence, given: &Entry) -> Behind {
-    let Some(request) = given.fact("request") else {
-        let mut approvers = vec![evidence.actor(given)];
-        approvers.extend(confirmers(evidence, given));
-        let text = |name| given.text(name).unwrap_or_default().to_owned();
-        return Behind {
-            how: "given",
-            approvers: approvers.join(", "),
-            reason: text("reason"),
-            ticket: text("ticket"),
+impl<'a> Approvals<'a> {
+    pub(super) fn new(evidence: &'a Evidence) -> Self {
+        let mut approvals =
+            Self { evidence, confirmed: BTreeMap::new(), requests: BTreeMap::new(), given: BTreeMap::new() };
+        for (_, entry) in evidence.all().filter(|(_, entry)| entry.happened(&entry.record.event)) {
+            match entry.record.event.as_str() {
+                "pending.confirm" => {
+                    approvals.confirmed.entry(entry.fact("pending").unwrap_or_default()).or_default().push(entry);
+                }
+                "request.make" | "request.break_glass" | "request.approve" | "request.review" => {
+                    approvals.requests.entry(entry.fact("request").unwrap_or_default()).or_default().push(entry);
+                }
+                "grant.give" => {
+                    approvals.given.extend(entry.record.target.grant.map(|grant| (grant, entry)));
+                }
+                _ => {}
+            }
+        }
+        approvals
+    }
+
+    /// Who confirmed what waited for a second person.
+    pub(super) fn confirmers(&self, waited: &Entry) -> Vec<String> {
+        let confirmed = waited.fact("pending").and_then(|pending| self.confirmed.get(&pending));
+        confirmed.into_iter().flatten().map(|entry| self.evidence.actor(entry)).collect()
+    }
+
+    /// The records of a request under one event.
+    pub(super) fn of_request(&self, request: &str, event: &str) -> impl Iterator<Item = &'a Entry> {
+        self.requests.get(request).into_iter().flatten().copied().filter(move |entry| entry.record.event == event)
+    }
+
+    /// What stands behind a grant, as far as the logs tell.
+    pub(super) fn behind(&self, grant: GrantId) -> Behind {
+        let Some(given) = self.given.get(&grant) else { return Behind::default() };
+        let text =
+            |entry: Option<&Entry>, name| entry.and_then(|entry| entry.text(name)).unwrap_or_default().to_owned();
+        let Some(request) = given.fact("request") else {
+            let approvers = [vec![self.evidence.actor(given)], self.confirmers(given)].concat().join(", ");
+            let (reason, ticket) = (text(Some(given), "reason"), text(Some(given), "ticket"));
+            return Behind { how: "given", approvers, reason, ticket };
         };
-    };
-    let of_request = |entry: &Entry| entry.fact("request").as_deref() == Some(request.as_str());
-    let named = |event: &'static str| {
-        let those = evidence.happened(event).filter(|(_, entry)| of_request(entry));
-        those.map(|(_, entry)| evidence.actor(entry)).collect::<Vec<_>>().join(", ")
-    };
-    let is_glass = given.fact("request_kind").as_deref() == Some("break-glass");
-    let (how, asked, decided) = if is_glass {
-        ("break-glass", "request.break_glass", "request.review")
-    } else {
-        ("request", "request.make", "request.approve")
-    };
-    let asked = evidence.happened(asked).find(|(_, entry)| of_request(entry));
-    let text = |name| asked.and_then(|(_, entry)| entry.text(name)).unwrap_or_default().to_owned();
-    Behind { how, approvers: named(decided), reason: text("reason"), ticket: text("ticket") }
-}
-
-/// Who confirmed what waited for a second person.
-pub(super) fn confirmers(evidence: &Evidence, waited: &Entry) -> Vec<String> {
-    let Some(pending) = waited.fact("pending") else { return Vec::new() };
-    let confirmed = evidence
-        .happened("pending.confirm")
-        .filter(|(_, entry)| entry.fact("pending").as_deref() == Some(pending.as_str()));
-    confirmed.map(|(_, entry)| evidence.actor(entry)).collect()
+        let (how, asked, decided) = if given.fact("request_kind").as_deref() == Some("break-glass") {
+            ("break-glass", "request.break_glass", "request.review")
+        } else {
+            ("request", "request.make", "request.approve")
+        };
+        let approvers: Vec<String> =
+            self.of_request(&request, decided).map(|entry| self.evidence.actor(entry)).collect();
+        let asked = self.of_request(&request, asked).next();
+        Behind { how, approvers: approvers.join(", "), reason: text(asked, "reason"), ticket: text(asked, "ticket") }
+    }
 }

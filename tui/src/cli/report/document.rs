@@ -155,7 +155,8 @@ pub(super) struct Document {
     pub(super) report: &'static str,
     pub(super) title: String,
     pub(super) made_at: Timestamp,
-    pub(super) period: Period,
+    /// `None` for a report on what is now.
+    pub(super) period: Option<Period>,
     pub(super) controls: &'static [Control],
     pub(super) sources: Vec<Source>,
     pub(super) notes: Vec<String>,
@@ -169,7 +170,7 @@ impl Document {
         title: impl Into<String>,
         controls: &'static [Control],
         evidence: &Evidence,
-        period: Period,
+        period: Option<Period>,
         sections: Vec<Section>,
     ) -> Self {
         let sources: Vec<Source> = evidence

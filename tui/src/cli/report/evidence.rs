@@ -137,6 +137,14 @@ impl Evidence {
         self.all().filter(move |(_, entry)| entry.happened(event))
     }
 
+    /// Every record of the period in the order of time, whatever its log.
+    pub(super) fn within(&self, period: Period) -> impl Iterator<Item = (&Log, &Entry)> {
+        let mut records: Vec<(&Log, &Entry)> = self.all().filter(|(_, entry)| period.has(entry.at())).collect();
+        // Stable: within a log, records of one moment stay in their order.
+        records.sort_by_key(|(_, entry)| entry.at());
+        records.into_iter()
+    }
+
     /// The logs of vaults.
     pub(super) fn vault_logs(&self) -> impl Iterator<Item = &Log> {
         self.logs.iter().filter(|log| log.vault.is_some())

@@ -2,9 +2,9 @@
 
 use strongroom_proto::audit::record::RecordOutcome;
 
-use super::approvals;
+use super::approvals::Approvals;
 use super::document::{Control, Section, row};
-use super::evidence::{Entry, Evidence, Log, Period};
+use super::evidence::{Entry, Evidence, Period};
 use super::releases::withheld;
 
 pub(super) const CONTROLS: &[Control] = &[
@@ -24,30 +24,27 @@ pub(super) const CONTROLS: &[Control] = &[
 
 /// All of it, for the period.
 pub(super) fn sections(evidence: &Evidence, period: Period) -> Vec<Section> {
+    let approvals = Approvals::new(evidence);
     vec![
-        alone(evidence, period),
-        break_glass(evidence, period),
-        weaker(evidence, period),
+        alone(&approvals, evidence, period),
+        break_glass(&approvals, evidence, period),
+        weaker(&approvals, evidence, period),
         throttled(evidence, period),
         holds(evidence, period),
         decoys(evidence, period),
-        shared_use(evidence, period),
+        shared_use(&approvals, evidence, period),
     ]
 }
 
-fn within(evidence: &Evidence, period: Period) -> impl Iterator<Item = (&Log, &Entry)> {
-    evidence.all().filter(move |(_, entry)| period.has(entry.at()))
-}
-
 /// What an admin did alone because there was no other, and what the recovery key did at the host.
-fn alone(evidence: &Evidence, period: Period) -> Section {
-    let done = within(evidence, period).filter(|(_, entry)| {
+fn alone(approvals: &Approvals<'_>, evidence: &Evidence, period: Period) -> Section {
+    let done = evidence.within(period).filter(|(_, entry)| {
         let record = &entry.record;
         let alone = record.detail.contains_key("sole_admin") || record.detail.contains_key("unconfirmed");
         record.outcome == RecordOutcome::Ok && (alone || record.event == "emergency.admin")
     });
     let rows = done.map(|(log, entry)| {
-        let second = approvals::confirmers(evidence, entry).join(", ");
+        let second = approvals.confirmers(entry).join(", ");
         row![
             entry.at(),
             log.name(),
@@ -64,12 +61,11 @@ fn alone(evidence: &Evidence, period: Period) -> Section {
     )
 }
 
-fn break_glass(evidence: &Evidence, period: Period) -> Section {
-    let taken = within(evidence, period).filter(|(_, entry)| entry.happened("request.break_glass"));
+fn break_glass(approvals: &Approvals<'_>, evidence: &Evidence, period: Period) -> Section {
+    let taken = evidence.within(period).filter(|(_, entry)| entry.happened("request.break_glass"));
     let rows = taken.map(|(log, entry)| {
-        let request = entry.fact("request");
-        let review = evidence.happened("request.review").find(|(_, review)| review.fact("request") == request);
-        let review = review.map(|(_, review)| review);
+        let request = entry.fact("request").unwrap_or_default();
+        let review = approvals.of_request(&request, "request.review").next();
         let state = match review.and_then(|review| review.number("justified")) {
             Some(0) => "not justified",
             Some(_) => "justified",
@@ -107,11 +103,12 @@ fn break_glass(evidence: &Evidence, period: Period) -> Section {
     Section::new("break_glass", "Access taken at once, by break-glass", &columns, rows.collect())
 }
 
-fn weaker(evidence: &Evidence, period: Period) -> Section {
-    let set = within(evidence, period)
+fn weaker(approvals: &Approvals<'_>, evidence: &Evidence, period: Period) -> Section {
+    let set = evidence
+        .within(period)
         .filter(|(_, entry)| entry.happened("policy.set") && entry.fact("weaker").is_some_and(|keys| !keys.is_empty()));
     let rows = set.map(|(log, entry)| {
-        let second = approvals::confirmers(evidence, entry).join(", ");
+        let second = approvals.confirmers(entry).join(", ");
         let state = match (entry.number("in_force"), second.is_empty()) {
             (Some(0), true) => "waits, or never confirmed",
             (Some(0), false) => "confirmed",
@@ -124,7 +121,7 @@ fn weaker(evidence: &Evidence, period: Period) -> Section {
 }
 
 fn throttled(evidence: &Evidence, period: Period) -> Section {
-    let held = within(evidence, period).filter(|(_, entry)| entry.record.event == "session.throttled");
+    let held = evidence.within(period).filter(|(_, entry)| entry.record.event == "session.throttled");
     let rows = held.map(|(_, entry)| {
         let uid = entry.record.from.as_ref().and_then(|from| from.uid).map(|uid| format!("user id {uid}"));
         row![entry.at(), entry.record.target.key.clone().or(uid), entry.number("attempts"), entry.record.seq]
@@ -133,7 +130,8 @@ fn throttled(evidence: &Evidence, period: Period) -> Section {
 }
 
 fn holds(evidence: &Evidence, period: Period) -> Section {
-    let held = within(evidence, period)
+    let held = evidence
+        .within(period)
         .filter(|(_, entry)| entry.happened("identity.hold") || entry.happened("identity.suspend"));
     let rows = held.map(|(log, entry)| {
         let ended = log.entries.iter().find(|later| {
@@ -164,7 +162,7 @@ fn decoys(evidence: &Evidence, period: Period) -> Section {
         .canaries
         .iter()
         .map(|item| row![item.account.to_string(), item.since, item.set_by.to_string(), item.tripped_at, "now"]);
-    let cleared = within(evidence, period).filter(|(_, entry)| entry.happened("canary.clear"));
+    let cleared = evidence.within(period).filter(|(_, entry)| entry.happened("canary.clear"));
     let cleared = cleared.map(|(_, entry)| {
         row![
             entry.text("account.address"),
@@ -180,16 +178,15 @@ fn decoys(evidence: &Evidence, period: Period) -> Section {
 }
 
 /// One line for each code of a shared login: who, when, justification, approver.
-pub(super) fn shared_use(evidence: &Evidence, period: Period) -> Section {
-    let grants = approvals::by_grant(evidence);
+fn shared_use(approvals: &Approvals<'_>, evidence: &Evidence, period: Period) -> Section {
     let mut rows = Vec::new();
     for log in evidence.vault_logs() {
         let gone = withheld(&log.entries);
         for entry in log.entries.iter().filter(|entry| entry.happened("code.release") && period.has(entry.at())) {
             let by = entry.record.grant.as_ref().map(|grant| grant.id);
-            let behind = by.and_then(|id| grants.get(&id)).cloned().unwrap_or_default();
+            let behind = by.map(|id| approvals.behind(id)).unwrap_or_default();
             let given = |own: Option<&str>, grants: &str| own.map_or_else(|| grants.to_owned(), str::to_owned);
-            rows.push(row![
+            let cells = row![
                 entry.at(),
                 log.name(),
                 entry.record.target.account.map(|id| evidence.account(id)),
@@ -201,9 +198,12 @@ pub(super) fn shared_use(evidence: &Evidence, period: Period) -> Section {
                 behind.approvers.clone(),
                 if gone.contains(&entry.record.seq) { "withheld" } else { "given" },
                 entry.record.seq,
-            ]);
+            ];
+            rows.push((entry.at(), cells));
         }
     }
+    rows.sort_by_key(|(at, _)| *at);
+    let rows = rows.into_iter().map(|(_, cells)| cells).collect();
     let columns = [
         "at",
         "vault",
@@ -218,5 +218,5 @@ pub(super) fn shared_use(evidence: &Evidence, period: Period) -> Section {
         "record",
     ];
     Section::new("shared_use", "Each use of a shared login", &columns, rows)
-        .note("The login at the client is shared; who used it is not. Justification and ticket are those given with the code, else those of the grant or request behind it.")
+        .note("The login at the client is shared; who used it is not. Justification and ticket are those given with the code, else those of the grant or request behind it. After a break-glass, who approved it is who looked at it.")
 }

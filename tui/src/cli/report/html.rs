@@ -13,9 +13,10 @@ const STYLE: &str = "\
 body{font:14px/1.45 system-ui,sans-serif;color:#1b1f24;max-width:72rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.6rem;margin-bottom:.2rem}h2{font-size:1.15rem;margin-top:2rem;border-bottom:1px solid #c9d1d9}
 p.note{color:#57606a;margin:.3rem 0}table{border-collapse:collapse;width:100%;margin-top:.5rem}
-th,td{text-align:left;vertical-align:top;padding:.25rem .6rem;border-bottom:1px solid #d8dee4;overflow-wrap:anywhere}
-th{background:#f6f8fa}td.n{text-align:right;font-variant-numeric:tabular-nums}td.n,td.t{white-space:nowrap}
+th,td{text-align:left;vertical-align:top;padding:.25rem .6rem;border-bottom:1px solid #d8dee4;overflow-wrap:anywhere;word-break:break-word}
+th{background:#f6f8fa}.n{text-align:right}td.n{font-variant-numeric:tabular-nums}td.n,td.t{white-space:nowrap}
 svg{margin-top:.6rem;max-width:100%}svg text{font:12px system-ui,sans-serif}
+@page{size:A4 landscape;margin:12mm}
 @media print{body{margin:0;max-width:none;font-size:11px}tr{break-inside:avoid}thead{display:table-header-group}h2{break-after:avoid}}";
 
 /// Most bars of one chart: beyond that it tells less than the table.
@@ -66,8 +67,10 @@ fn section(page: &mut String, section: &Section) {
     }
     chart(page, section);
     page.push_str("<table>\n<thead><tr>");
-    for column in &section.columns {
-        let _ = write!(page, "<th>{}</th>", escaped(&column.heading));
+    for (place, column) in section.columns.iter().enumerate() {
+        let counted = section.rows.iter().any(|row| matches!(row.get(place), Some(super::document::Cell::Count(_))));
+        let class = if counted { " class=\"n\"" } else { "" };
+        let _ = write!(page, "<th{class}>{}</th>", escaped(&column.heading));
     }
     page.push_str("</tr></thead>\n<tbody>\n");
     for (row, texts) in section.rows.iter().zip(texts(section)) {
@@ -90,7 +93,7 @@ fn chart(page: &mut String, section: &Section) {
     let Some((label, length)) = section.chart else { return };
     let bar = |row: &Vec<super::document::Cell>| Some((row.get(label)?.text(), row.get(length)?.count()));
     let mut bars: Vec<(String, u64)> = section.rows.iter().filter_map(bar).filter(|(_, count)| *count > 0).collect();
-    bars.sort_by(|one, other| other.1.cmp(&one.1));
+    bars.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     bars.truncate(BARS_MAX);
     let Some(longest) = bars.first().map(|(_, count)| *count) else { return };
     let (width, height) = (LABEL_WIDTH + BAR_WIDTH + 90, bars.len() * LINE_HEIGHT);

@@ -48,18 +48,23 @@ pub(super) struct Common {
     /// How it is written: table, json, csv, markdown, or html for one page to print
     #[arg(long, value_enum, default_value = "table", hide_possible_values = true)]
     format: Format,
-    /// From when on [default: 90 days before the end]
-    #[arg(long, value_name = "TIME", value_parser = when::timestamp)]
-    from: Option<Timestamp>,
-    /// Until when, exclusive [default: now]
-    #[arg(long, value_name = "TIME", value_parser = when::timestamp)]
-    to: Option<Timestamp>,
     /// Only this client; may be repeated
     #[arg(long, value_name = "VAULT")]
     vault: Vec<Slug>,
     /// Write a new file that only you can read
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+}
+
+/// The period of a report on what happened. One on what is now has none.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct Span {
+    /// From when on [default: 90 days before the end]
+    #[arg(long, value_name = "TIME", value_parser = when::timestamp)]
+    from: Option<Timestamp>,
+    /// Until when, exclusive [default: now]
+    #[arg(long, value_name = "TIME", value_parser = when::timestamp)]
+    to: Option<Timestamp>,
 }
 
 /// `strongroom report`
@@ -69,9 +74,15 @@ pub(super) enum Report {
     Access {
         #[command(flatten)]
         common: Common,
-        /// Instead: what was given and ended over the period, by whom and why
+        /// Instead: what was given and ended over a period, by whom and why
         #[arg(long)]
         changes: bool,
+        /// From when on [default: 90 days before the end]
+        #[arg(long, value_name = "TIME", value_parser = when::timestamp, requires = "changes")]
+        from: Option<Timestamp>,
+        /// Until when, exclusive [default: now]
+        #[arg(long, value_name = "TIME", value_parser = when::timestamp, requires = "changes")]
+        to: Option<Timestamp>,
     },
     /// Standing grants that nobody uses, and people who no longer log in
     Unused {
@@ -85,16 +96,22 @@ pub(super) enum Report {
     Releases {
         #[command(flatten)]
         common: Common,
+        #[command(flatten)]
+        span: Span,
     },
     /// What went past the rule: done alone, break-glass, weaker policies, holds, each use of a shared login
     Exceptions {
         #[command(flatten)]
         common: Common,
+        #[command(flatten)]
+        span: Span,
     },
     /// Who was revoked, how fast everything ended, and the seeds they knew (admins, org auditors)
     Offboarding {
         #[command(flatten)]
         common: Common,
+        #[command(flatten)]
+        span: Span,
     },
     /// Seeds that are old, weak, never used or known to somebody who has left
     Hygiene {
@@ -108,16 +125,22 @@ pub(super) enum Report {
     Recertification {
         #[command(flatten)]
         common: Common,
+        #[command(flatten)]
+        span: Span,
     },
     /// Backups, drills and restores (admins, org auditors)
     Backups {
         #[command(flatten)]
         common: Common,
+        #[command(flatten)]
+        span: Span,
     },
     /// Codes computed while the clock stood behind the log, starts and stops
     Clock {
         #[command(flatten)]
         common: Common,
+        #[command(flatten)]
+        span: Span,
     },
     /// Tell what somebody has, took, brought in and vouched for; it is recorded (admins, org auditors)
     Identity {
@@ -134,64 +157,79 @@ pub(super) enum Report {
 
 pub(super) async fn report(context: &Context, command: Report) -> Result<(), CliError> {
     match command {
-        Report::Access { common, changes } => {
-            let make = move |evidence: &Evidence, period| {
-                if changes { access::changes(evidence, period) } else { access::now(evidence) }
-            };
-            give(context, common, Org::IfReadable, "access", "Access", access::CONTROLS, make).await
+        Report::Access { common, changes: false, .. } => {
+            let kind = Kind { name: "access", title: "Access", controls: access::CONTROLS, org: Org::IfReadable };
+            give(context, common, None, kind, |evidence, _| access::now(evidence)).await
+        }
+        Report::Access { common, from, to, .. } => {
+            let kind =
+                Kind { name: "access", title: "Changes of access", controls: access::CONTROLS, org: Org::IfReadable };
+            give(context, common, Some(Span { from, to }), kind, access::changes).await
         }
         Report::Unused { common, days } => {
-            let make = move |evidence: &Evidence, _| unused::sections(evidence, days);
-            give(context, common, Org::No, "unused", "Unused rights", unused::CONTROLS, make).await
+            let kind = Kind { name: "unused", title: "Unused rights", controls: unused::CONTROLS, org: Org::No };
+            give(context, common, None, kind, move |evidence, _| unused::sections(evidence, days)).await
         }
-        Report::Releases { common } => {
-            give(context, common, Org::IfReadable, "releases", "Codes taken", releases::CONTROLS, releases::sections)
-                .await
+        Report::Releases { common, span } => {
+            let kind =
+                Kind { name: "releases", title: "Codes taken", controls: releases::CONTROLS, org: Org::IfReadable };
+            give(context, common, Some(span), kind, releases::sections).await
         }
-        Report::Exceptions { common } => {
-            let (controls, make) = (exceptions::CONTROLS, exceptions::sections);
-            give(context, common, Org::IfReadable, "exceptions", "Exceptions", controls, make).await
+        Report::Exceptions { common, span } => {
+            let kind =
+                Kind { name: "exceptions", title: "Exceptions", controls: exceptions::CONTROLS, org: Org::IfReadable };
+            give(context, common, Some(span), kind, exceptions::sections).await
         }
-        Report::Offboarding { common } => {
-            let (controls, make) = (offboarding::CONTROLS, offboarding::sections);
-            give(context, common, Org::Needed, "offboarding", "Offboarding", controls, make).await
+        Report::Offboarding { common, span } => {
+            let kind =
+                Kind { name: "offboarding", title: "Offboarding", controls: offboarding::CONTROLS, org: Org::Needed };
+            give(context, common, Some(span), kind, offboarding::sections).await
         }
         Report::Hygiene { common, days } => {
-            let make = move |evidence: &Evidence, _| hygiene::sections(evidence, days);
-            give(context, common, Org::No, "hygiene", "Hygiene of seeds", hygiene::CONTROLS, make).await
+            let kind = Kind { name: "hygiene", title: "Hygiene of seeds", controls: hygiene::CONTROLS, org: Org::No };
+            give(context, common, None, kind, move |evidence, _| hygiene::sections(evidence, days)).await
         }
-        Report::Recertification { common } => {
-            let (controls, make) = (recertification::CONTROLS, recertification::sections);
-            give(context, common, Org::IfReadable, "recertification", "Recertification", controls, make).await
+        Report::Recertification { common, span } => {
+            let controls = recertification::CONTROLS;
+            let kind = Kind { name: "recertification", title: "Recertification", controls, org: Org::IfReadable };
+            give(context, common, Some(span), kind, recertification::sections).await
         }
-        Report::Backups { common } => {
-            let (controls, make) = (operations::BACKUP_CONTROLS, operations::backups);
-            give(context, common, Org::Needed, "backups", "Backups and drills", controls, make).await
+        Report::Backups { common, span } => {
+            let controls = operations::BACKUP_CONTROLS;
+            let kind = Kind { name: "backups", title: "Backups and drills", controls, org: Org::Needed };
+            give(context, common, Some(span), kind, operations::backups).await
         }
-        Report::Clock { common } => {
-            let (controls, make) = (operations::CLOCK_CONTROLS, operations::clock);
-            give(context, common, Org::IfReadable, "clock", "Clock", controls, make).await
+        Report::Clock { common, span } => {
+            let kind =
+                Kind { name: "clock", title: "Clock", controls: operations::CLOCK_CONTROLS, org: Org::IfReadable };
+            give(context, common, Some(span), kind, operations::clock).await
         }
         Report::Identity { slug, days } => identity::report(context, slug, days).await,
         Report::Pack(arguments) => pack::pack(context, arguments).await,
     }
 }
 
-/// Gathers, computes, writes.
+/// What is the same in every report of a kind.
+struct Kind {
+    name: &'static str,
+    title: &'static str,
+    controls: &'static [Control],
+    org: Org,
+}
+
+/// Gathers, computes, writes. Without a span it is about now.
 async fn give(
     context: &Context,
     common: Common,
-    org: Org,
-    name: &'static str,
-    title: &str,
-    controls: &'static [Control],
+    span: Option<Span>,
+    kind: Kind,
     make: impl FnOnce(&Evidence, Period) -> Vec<Section>,
 ) -> Result<(), CliError> {
-    let period = period(&common, Timestamp::now())?;
+    let period = span.map(|span| period(span, Timestamp::now())).transpose()?;
     let mut client = context.log_in().await?;
-    let evidence = gather(&mut client, &common.vault, org).await?;
-    let sections = make(&evidence, period);
-    let document = Document::new(name, title, controls, &evidence, period, sections);
+    let evidence = gather(&mut client, &common.vault, kind.org).await?;
+    let sections = make(&evidence, period.unwrap_or(Period { from: Timestamp::MIN, to: Timestamp::MAX }));
+    let document = Document::new(kind.name, kind.title, kind.controls, &evidence, period, sections);
     let format = if context.out.json { Format::Json } else { common.format };
     let text = render(&document, format)?;
     match common.out {
@@ -205,10 +243,10 @@ async fn give(
 }
 
 /// The period that was asked for, else the last 90 days.
-fn period(common: &Common, now: Timestamp) -> Result<Period, CliError> {
+fn period(span: Span, now: Timestamp) -> Result<Period, CliError> {
     // Up to and with what happened this instant.
-    let to = common.to.unwrap_or_else(|| now.checked_add(SignedDuration::from_secs(1)).unwrap_or(now));
+    let to = span.to.unwrap_or_else(|| now.checked_add(SignedDuration::from_secs(1)).unwrap_or(now));
     let before = to.checked_sub(SignedDuration::from_hours(24 * DAYS)).unwrap_or(Timestamp::MIN);
-    let from = common.from.unwrap_or(before);
+    let from = span.from.unwrap_or(before);
     if from < to { Ok(Period { from, to }) } else { Err(CliError::usage("--from is before --to.")) }
 }

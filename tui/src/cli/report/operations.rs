@@ -19,14 +19,10 @@ pub(super) const CLOCK_CONTROLS: &[Control] = &[
     Control { standard: "PCI DSS 4.0.1", ids: "10.6", about: "time is consistent and correct" },
 ];
 
-fn within(evidence: &Evidence, period: Period) -> impl Iterator<Item = (&Log, &Entry)> {
-    evidence.all().filter(move |(_, entry)| period.has(entry.at()))
-}
-
 /// Backups, drills and restores of the period, and how long it once was between two backups.
 pub(super) fn backups(evidence: &Evidence, period: Period) -> Vec<Section> {
     let of = |events: &'static [&'static str]| {
-        within(evidence, period).map(|(_, entry)| entry).filter(|entry| events.contains(&entry.record.event.as_str()))
+        evidence.within(period).map(|(_, entry)| entry).filter(|entry| events.contains(&entry.record.event.as_str()))
     };
     let made: Vec<&Entry> = of(&["backup.made"]).collect();
     let gaps = made.windows(2).filter_map(|pair| match pair {
@@ -85,11 +81,12 @@ pub(super) fn backups(evidence: &Evidence, period: Period) -> Vec<Section> {
 
 /// Codes that were computed while the clock stood behind the log, and the starts and stops of the agent.
 pub(super) fn clock(evidence: &Evidence, period: Period) -> Vec<Section> {
-    let behind: Vec<(&Log, &Entry, u64)> = within(evidence, period)
+    let behind: Vec<(&Log, &Entry, u64)> = evidence
+        .within(period)
         .filter_map(|(log, entry)| Some((log, entry, entry.number("clock_behind_s")?)))
         .collect();
     let worst = behind.iter().map(|(.., seconds)| *seconds).max();
-    let releases = within(evidence, period).filter(|(_, entry)| entry.happened("code.release")).count();
+    let releases = evidence.within(period).filter(|(_, entry)| entry.happened("code.release")).count();
     let summary = vec![
         row!["codes released", releases],
         row!["of them while the clock stood behind the log", behind.len()],
@@ -99,7 +96,7 @@ pub(super) fn clock(evidence: &Evidence, period: Period) -> Vec<Section> {
         let account = entry.record.target.account.map(|id| evidence.account(id));
         row![entry.at(), log.name(), account, evidence.actor(entry), *seconds, entry.record.seq]
     });
-    let runs = within(evidence, period).filter(|(_, entry)| {
+    let runs = evidence.within(period).filter(|(_, entry)| {
         let events = ["agent.start", "agent.stop", "token.lost", "token.back", "store.restored"];
         events.contains(&entry.record.event.as_str()) && entry.record.outcome != RecordOutcome::Denied
     });

@@ -153,7 +153,8 @@ fn summary(evidence: &Evidence, period: Period, vault: &Slug, previous: Option<u
     sections.extend(access::changes(evidence, period));
     let all = exceptions::sections(evidence, period);
     sections.extend(all.into_iter().filter(|section| ["break_glass", "weaker", "shared_use"].contains(&section.key)));
-    let mut document = Document::new("pack", format!("{vault}: what was done"), CONTROLS, evidence, period, sections);
+    let mut document =
+        Document::new("pack", format!("{vault}: what was done"), CONTROLS, evidence, Some(period), sections);
     let grown = previous.map_or_else(
         || "This is the first pack.".to_owned(),
         |size| format!("The pack before ended with {size} records; this log was shown to have grown from it."),

@@ -41,7 +41,10 @@ pub(super) fn render(document: &Document, format: Format) -> Result<String, CliE
 
 /// The period in words.
 pub(super) fn period(document: &Document) -> String {
-    format!("{} to {}", when::utc(document.period.from), when::utc(document.period.to))
+    match document.period {
+        Some(period) => format!("{} to {}", when::utc(period.from), when::utc(period.to)),
+        None => format!("As of {}", when::utc(document.made_at)),
+    }
 }
 
 /// What a control reference says, always with the same modesty.
@@ -79,8 +82,8 @@ struct Body<'a> {
     report: &'a str,
     title: &'a str,
     made_at: jiff::Timestamp,
-    from: jiff::Timestamp,
-    to: jiff::Timestamp,
+    from: Option<jiff::Timestamp>,
+    to: Option<jiff::Timestamp>,
     aligned_with: &'a [Control],
     sources: &'a [super::document::Source],
     notes: &'a [String],
@@ -104,8 +107,8 @@ fn json_text(document: &Document) -> Result<String, CliError> {
         report: document.report,
         title: &document.title,
         made_at: document.made_at,
-        from: document.period.from,
-        to: document.period.to,
+        from: document.period.map(|period| period.from),
+        to: document.period.map(|period| period.to),
         aligned_with: document.controls,
         sources: &document.sources,
         notes: &document.notes,
@@ -217,7 +220,7 @@ pub(super) mod tests {
         let section = Section::new("taken", "Codes taken", &["who", "taken", "last_at"], rows).chart(0, 1);
         const CONTROLS: &[Control] = &[Control { standard: "SOC 2", ids: "CC6.1", about: "who gets in" }];
         let empty = Section::new("none", "Nothing", &["what"], vec![]);
-        Document::new("releases", "A <report>", CONTROLS, &evidence, period, vec![section, empty])
+        Document::new("releases", "A <report>", CONTROLS, &evidence, Some(period), vec![section, empty])
     }
 
     #[test]
