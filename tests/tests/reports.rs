@@ -77,6 +77,11 @@ async fn releases_and_rights_are_reported_as_they_were() {
     // Only one client; nothing before or after; and what a technician may read of it.
     let one = report(&auditor, &["releases", "--vault", "bluewater"]);
     assert_eq!((rows(&one, "clients").len(), &rows(&one, "clients")[0]["released"]), (1, &json!(1)));
+    assert_eq!(one["sources"].as_array().unwrap().len(), 1);
+    for name in ["access", "unused", "releases", "exceptions", "hygiene", "recertification", "clock"] {
+        let text = report(&auditor, &[name, "--vault", "bluewater"]).to_string();
+        assert!(text.contains("bluewater") && !text.contains("acme") && !text.contains("nowhere"), "{text}");
+    }
     let past = report(&auditor, &["releases", "--from", "2020-01-01T00:00Z", "--to", "2020-02-01T00:00Z"]);
     assert!(rows(&past, "clients").is_empty());
     let own = report(&clients.tech, &["releases"]);
@@ -158,6 +163,11 @@ async fn exceptions_are_reported_until_somebody_has_looked() {
     }
     assert_eq!(rows(&open, "alone").len(), alone);
     assert!(alone > 5, "everything that the only admin did");
+
+    // Who may not read the organisation's log gets no empty sections about it.
+    let part = report(&clients.manager, &["exceptions"]);
+    assert_eq!((rows(&part, "shared_use").len(), part["sections"].get("throttled")), (2, None));
+    assert!(part["notes"].to_string().contains("organisation's log"), "{part}");
 
     let request = made["request"].as_str().unwrap();
     clients.manager.succeed(&["request", "review", request, "--justified", "--note", "it was a fire"]);

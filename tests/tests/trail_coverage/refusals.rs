@@ -13,7 +13,7 @@ use strongroom_tests::raw::Raw;
 use strongroom_tests::refused::signed_kind;
 
 use crate::house::{Caller, House};
-use crate::table::{REFUSALS, Refused};
+use crate::table::{Log, REFUSALS, Refused};
 
 /// Things that calls can be about; each exists and concerns neither caller.
 struct Things {
@@ -154,6 +154,23 @@ pub(crate) async fn refuse_everything(house: &mut House) {
             assert_left(house, refusal.method, who, expected, &answer).await;
         }
     }
+    import_too_late(house).await;
+}
+
+/// A right that ends between the beginning of an import and its commit: the commit is refused, and recorded.
+async fn import_too_late(house: &mut House) {
+    let begin = json!({"vault": "acme", "source": "test"});
+    let import = house.leaver.raw.result("account.import_begin", &begin)["import"].clone();
+    let seed = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTA=";
+    let row =
+        json!({"account": "late", "kind": "totp", "algorithm": "SHA1", "digits": 6, "period_s": 30, "seed": seed});
+    house.leaver.raw.result("account.import_rows", &json!({"import": import, "rows": [row]}));
+    let grant = house.grant_of("leaver");
+    house.admin.raw.result("grant.end", &json!({"grant": grant}));
+    house.prepared().await;
+    let answer = house.leaver.raw.call("account.import_commit", &json!({"import": import}));
+    let denied = Refused::Denied(Log::Org, "account.import");
+    assert_left(house, "account.import_commit", "former manager", &denied, &answer).await;
 }
 
 /// What was answered: the kind of the refusal, or the result.

@@ -145,6 +145,11 @@ impl Evidence {
         records.into_iter()
     }
 
+    /// True if the organisation's log is there.
+    pub(super) fn has_org(&self) -> bool {
+        self.logs.iter().any(|log| log.vault.is_none())
+    }
+
     /// The logs of vaults.
     pub(super) fn vault_logs(&self) -> impl Iterator<Item = &Log> {
         self.logs.iter().filter(|log| log.vault.is_some())

@@ -25,15 +25,20 @@ pub(super) const CONTROLS: &[Control] = &[
 /// All of it, for the period.
 pub(super) fn sections(evidence: &Evidence, period: Period) -> Vec<Section> {
     let approvals = Approvals::new(evidence);
-    vec![
+    let mut sections = vec![
         alone(&approvals, evidence, period),
         break_glass(&approvals, evidence, period),
         weaker(&approvals, evidence, period),
-        throttled(evidence, period),
-        holds(evidence, period),
-        decoys(evidence, period),
-        shared_use(&approvals, evidence, period),
-    ]
+    ];
+    // An empty section would say that there was nothing, and not that nobody looked.
+    if evidence.has_org() {
+        sections.extend([throttled(evidence, period), holds(evidence, period)]);
+    }
+    if evidence.has_org() || !evidence.lists.canaries.is_empty() {
+        sections.push(decoys(evidence, period));
+    }
+    sections.push(shared_use(&approvals, evidence, period));
+    sections
 }
 
 /// What an admin did alone because there was no other, and what the recovery key did at the host.

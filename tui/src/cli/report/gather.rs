@@ -24,16 +24,18 @@ pub(super) enum Org {
     IfReadable,
     /// It does not look at it.
     No,
+    /// It looks at nothing else.
+    Alone,
 }
 
-/// Logs in are done; fetches everything. `only` limits it to some vaults.
+/// Fetches everything over a connection that has logged in. `only` limits it to some vaults, without the organisation.
 ///
 /// # Errors
 /// What the agent answers; `unverified` if a log is not what its checkpoint says.
 pub(super) async fn gather(client: &mut Client, only: &[Slug], org: Org) -> Result<Evidence, CliError> {
     let me = client.call(&Whoami {}).await?;
     let oversees = !me.session.roles.is_empty();
-    if org == Org::Needed && !oversees {
+    if matches!(org, Org::Needed | Org::Alone) && !oversees {
         return Err(CliError::new(
             super::super::error::EXIT_DENIED,
             "denied",
@@ -44,9 +46,10 @@ pub(super) async fn gather(client: &mut Client, only: &[Slug], org: Org) -> Resu
     let lists = lists(client, only).await?;
     // A log that the caller may not read is not asked for: the attempt would be recorded as one.
     let readable = |item: &&vault::Item| oversees || item.roles.iter().any(|role| *role != VaultRole::Eligible);
-    let mut wanted: Vec<Option<Slug>> =
-        lists.vaults.iter().filter(readable).map(|item| Some(item.vault.clone())).collect();
-    if org != Org::No && oversees {
+    let vaults = lists.vaults.iter().filter(|_| org != Org::Alone).filter(readable);
+    let mut wanted: Vec<Option<Slug>> = vaults.map(|item| Some(item.vault.clone())).collect();
+    // What is made about one client may be given to it: the organisation's log tells of the others.
+    if org != Org::No && oversees && only.is_empty() {
         wanted.insert(0, None);
     }
     let mut logs = Vec::new();
@@ -77,6 +80,13 @@ async fn lists(client: &mut Client, only: &[Slug]) -> Result<Lists, CliError> {
         lists.rotations.retain(|item| only.contains(&item.account.vault));
         lists.canaries.retain(|item| only.contains(&item.account.vault));
         lists.accounts.retain(|item| only.contains(&item.account.vault));
+        let grants = &lists.grants;
+        lists.groups.retain(|item| grants.iter().any(|grant| grant.group.as_ref() == Some(&item.group)));
+        let groups = &lists.groups;
+        lists.identities.retain(|item| {
+            let member = |group: &group::Item| group.members.iter().any(|member| member.identity == item.identity);
+            grants.iter().any(|grant| grant.identity.as_ref() == Some(&item.identity)) || groups.iter().any(member)
+        });
     }
     Ok(lists)
 }

@@ -48,12 +48,17 @@ pub(super) struct Common {
     /// How it is written: table, json, csv, markdown, or html for one page to print
     #[arg(long, value_enum, default_value = "table", hide_possible_values = true)]
     format: Format,
-    /// Only this client; may be repeated
-    #[arg(long, value_name = "VAULT")]
-    vault: Vec<Slug>,
     /// Write a new file that only you can read
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+}
+
+/// The clients of a report that can be limited to some.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Only {
+    /// Only this client, and nothing of others or of the organisation; may be repeated
+    #[arg(long, value_name = "VAULT")]
+    vault: Vec<Slug>,
 }
 
 /// The period of a report on what happened. One on what is now has none.
@@ -74,6 +79,8 @@ pub(super) enum Report {
     Access {
         #[command(flatten)]
         common: Common,
+        #[command(flatten)]
+        only: Only,
         /// Instead: what was given and ended over a period, by whom and why
         #[arg(long)]
         changes: bool,
@@ -88,6 +95,8 @@ pub(super) enum Report {
     Unused {
         #[command(flatten)]
         common: Common,
+        #[command(flatten)]
+        only: Only,
         /// Not used within so many days
         #[arg(long, value_name = "NUMBER", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3660))]
         days: u32,
@@ -97,12 +106,16 @@ pub(super) enum Report {
         #[command(flatten)]
         common: Common,
         #[command(flatten)]
+        only: Only,
+        #[command(flatten)]
         span: Span,
     },
     /// What went past the rule: done alone, break-glass, weaker policies, holds, each use of a shared login
     Exceptions {
         #[command(flatten)]
         common: Common,
+        #[command(flatten)]
+        only: Only,
         #[command(flatten)]
         span: Span,
     },
@@ -117,6 +130,8 @@ pub(super) enum Report {
     Hygiene {
         #[command(flatten)]
         common: Common,
+        #[command(flatten)]
+        only: Only,
         /// A seed is old after so many days
         #[arg(long, value_name = "NUMBER", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36_600))]
         days: u32,
@@ -125,6 +140,8 @@ pub(super) enum Report {
     Recertification {
         #[command(flatten)]
         common: Common,
+        #[command(flatten)]
+        only: Only,
         #[command(flatten)]
         span: Span,
     },
@@ -139,6 +156,8 @@ pub(super) enum Report {
     Clock {
         #[command(flatten)]
         common: Common,
+        #[command(flatten)]
+        only: Only,
         #[command(flatten)]
         span: Span,
     },
@@ -157,52 +176,52 @@ pub(super) enum Report {
 
 pub(super) async fn report(context: &Context, command: Report) -> Result<(), CliError> {
     match command {
-        Report::Access { common, changes: false, .. } => {
+        Report::Access { common, only, changes: false, .. } => {
             let kind = Kind { name: "access", title: "Access", controls: access::CONTROLS, org: Org::IfReadable };
-            give(context, common, None, kind, |evidence, _| access::now(evidence)).await
+            give(context, common, &only.vault, None, kind, |evidence, _| access::now(evidence)).await
         }
-        Report::Access { common, from, to, .. } => {
+        Report::Access { common, only, from, to, .. } => {
             let kind =
                 Kind { name: "access", title: "Changes of access", controls: access::CONTROLS, org: Org::IfReadable };
-            give(context, common, Some(Span { from, to }), kind, access::changes).await
+            give(context, common, &only.vault, Some(Span { from, to }), kind, access::changes).await
         }
-        Report::Unused { common, days } => {
+        Report::Unused { common, only, days } => {
             let kind = Kind { name: "unused", title: "Unused rights", controls: unused::CONTROLS, org: Org::No };
-            give(context, common, None, kind, move |evidence, _| unused::sections(evidence, days)).await
+            give(context, common, &only.vault, None, kind, move |evidence, _| unused::sections(evidence, days)).await
         }
-        Report::Releases { common, span } => {
+        Report::Releases { common, only, span } => {
             let kind =
                 Kind { name: "releases", title: "Codes taken", controls: releases::CONTROLS, org: Org::IfReadable };
-            give(context, common, Some(span), kind, releases::sections).await
+            give(context, common, &only.vault, Some(span), kind, releases::sections).await
         }
-        Report::Exceptions { common, span } => {
+        Report::Exceptions { common, only, span } => {
             let kind =
                 Kind { name: "exceptions", title: "Exceptions", controls: exceptions::CONTROLS, org: Org::IfReadable };
-            give(context, common, Some(span), kind, exceptions::sections).await
+            give(context, common, &only.vault, Some(span), kind, exceptions::sections).await
         }
         Report::Offboarding { common, span } => {
             let kind =
                 Kind { name: "offboarding", title: "Offboarding", controls: offboarding::CONTROLS, org: Org::Needed };
-            give(context, common, Some(span), kind, offboarding::sections).await
+            give(context, common, &[], Some(span), kind, offboarding::sections).await
         }
-        Report::Hygiene { common, days } => {
+        Report::Hygiene { common, only, days } => {
             let kind = Kind { name: "hygiene", title: "Hygiene of seeds", controls: hygiene::CONTROLS, org: Org::No };
-            give(context, common, None, kind, move |evidence, _| hygiene::sections(evidence, days)).await
+            give(context, common, &only.vault, None, kind, move |evidence, _| hygiene::sections(evidence, days)).await
         }
-        Report::Recertification { common, span } => {
+        Report::Recertification { common, only, span } => {
             let controls = recertification::CONTROLS;
             let kind = Kind { name: "recertification", title: "Recertification", controls, org: Org::IfReadable };
-            give(context, common, Some(span), kind, recertification::sections).await
+            give(context, common, &only.vault, Some(span), kind, recertification::sections).await
         }
         Report::Backups { common, span } => {
             let controls = operations::BACKUP_CONTROLS;
-            let kind = Kind { name: "backups", title: "Backups and drills", controls, org: Org::Needed };
-            give(context, common, Some(span), kind, operations::backups).await
+            let kind = Kind { name: "backups", title: "Backups and drills", controls, org: Org::Alone };
+            give(context, common, &[], Some(span), kind, operations::backups).await
         }
-        Report::Clock { common, span } => {
+        Report::Clock { common, only, span } => {
             let kind =
                 Kind { name: "clock", title: "Clock", controls: operations::CLOCK_CONTROLS, org: Org::IfReadable };
-            give(context, common, Some(span), kind, operations::clock).await
+            give(context, common, &only.vault, Some(span), kind, operations::clock).await
         }
         Report::Identity { slug, days } => identity::report(context, slug, days).await,
         Report::Pack(arguments) => pack::pack(context, arguments).await,
@@ -221,15 +240,19 @@ struct Kind {
 async fn give(
     context: &Context,
     common: Common,
+    only: &[Slug],
     span: Option<Span>,
     kind: Kind,
     make: impl FnOnce(&Evidence, Period) -> Vec<Section>,
 ) -> Result<(), CliError> {
     let period = span.map(|span| period(span, Timestamp::now())).transpose()?;
     let mut client = context.log_in().await?;
-    let evidence = gather(&mut client, &common.vault, kind.org).await?;
+    let evidence = gather(&mut client, only, kind.org).await?;
     let sections = make(&evidence, period.unwrap_or(Period { from: Timestamp::MIN, to: Timestamp::MAX }));
-    let document = Document::new(kind.name, kind.title, kind.controls, &evidence, period, sections);
+    let mut document = Document::new(kind.name, kind.title, kind.controls, &evidence, period, sections);
+    if kind.org != Org::No && !evidence.has_org() {
+        document.notes.push("What stands in the organisation's log only is not part of this report.".to_owned());
+    }
     let format = if context.out.json { Format::Json } else { common.format };
     let text = render(&document, format)?;
     match common.out {

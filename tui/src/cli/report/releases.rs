@@ -80,15 +80,16 @@ pub(super) fn sections(evidence: &Evidence, period: Period) -> Vec<Section> {
             line.add(entry, gone.contains(&entry.record.seq));
         }
     }
-    vec![
+    let mut sections = vec![
         summary("clients", "By client", "vault", lines.iter().map(|((vault, ..), tally)| (vault.clone(), *tally))),
         summary("people", "By person", "who", lines.iter().map(|((_, who, _), tally)| (who.clone(), *tally))),
         summary("accounts", "By account", "account", {
             lines.iter().map(|((vault, _, account), tally)| (format!("{vault}/{account}"), *tally))
         }),
         detail(&lines),
-        unknown(evidence, period),
-    ]
+    ];
+    sections.extend(evidence.has_org().then(|| unknown(evidence, period)));
+    sections
 }
 
 fn summary(key: &'static str, title: &'static str, by: &str, lines: impl Iterator<Item = (String, Tally)>) -> Section {
