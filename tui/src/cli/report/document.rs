@@ -186,7 +186,11 @@ impl Document {
             .collect();
         let mut notes = Vec::new();
         if sources.iter().any(|source| !source.complete) {
-            notes.push("Only some records of a log may be read by whoever made this report: its counts are at least what happened.".to_owned());
+            notes.push(
+                "Only some records of a log may be read by whoever made this report: its counts are at least \
+                what happened."
+                    .to_owned(),
+            );
         }
         Self { report, title: title.into(), made_at: evidence.now, period, controls, sources, notes, sections }
     }
@@ -197,7 +201,9 @@ impl Document {
             let read = if source.complete { "all records, root checked" } else { "some records" };
             row![source.log.clone(), source.origin.clone(), source.size, source.root.clone(), read]
         });
-        Section::new("sources", "Made from", &["log", "origin", "size", "root", "read"], rows.collect())
-            .note("The checkpoints of the logs at that moment. The same numbers in a checkpoint that was kept elsewhere show that nothing was changed since.")
+        Section::new("sources", "Made from", &["log", "origin", "size", "root", "read"], rows.collect()).note(
+            "The checkpoints of the logs at that moment. The same numbers in a checkpoint that was kept \
+                elsewhere show that nothing was changed since.",
+        )
     }
 }

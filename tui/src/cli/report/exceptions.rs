@@ -222,6 +222,9 @@ fn shared_use(approvals: &Approvals<'_>, evidence: &Evidence, period: Period) ->
         "code",
         "record",
     ];
-    Section::new("shared_use", "Each use of a shared login", &columns, rows)
-        .note("The login at the client is shared; who used it is not. Justification and ticket are those given with the code, else those of the grant or request behind it. After a break-glass, who approved it is who looked at it.")
+    Section::new("shared_use", "Each use of a shared login", &columns, rows).note(
+        "The login at the client is shared; who used it is not. Justification and ticket are those given with \
+            the code, else those of the grant or request behind it. After a break-glass, who approved it is who \
+            looked at it.",
+    )
 }

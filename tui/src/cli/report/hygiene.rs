@@ -137,7 +137,9 @@ pub(super) fn sections(evidence: &Evidence, days: u32) -> Vec<Section> {
     let rows_of_counts = counts.into_iter().map(|(flag, count)| row![flag, count]).collect();
     vec![
         Section::new("flags", "What stands out", &["flag", "accounts"], rows_of_counts).chart(0, 1),
-        Section::new("accounts", "Accounts", &columns, rows)
-            .note("The length of a seed (at least 112 bits in the standard) cannot be seen from outside: it is padded before it is sealed, so that nobody learns it. A shared seed is always disclosed as one."),
+        Section::new("accounts", "Accounts", &columns, rows).note(
+            "The length of a seed (at least 112 bits in the standard) cannot be seen from outside: it is padded \
+                before it is sealed, so that nobody learns it. A shared seed is always disclosed as one.",
+        ),
     ]
 }

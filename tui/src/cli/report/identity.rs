@@ -1,4 +1,5 @@
-//! `strongroom identity report`, also `strongroom report identity`: what somebody has, took, brought in and vouched for, before they leave and after.
+//! `strongroom identity report`, also `strongroom report identity`: what somebody has, took, brought in and vouched for, before
+//! they leave and after.
 
 use strongroom_proto::ids::Slug;
 use strongroom_proto::method::identity::{Report, Reported};

@@ -74,8 +74,10 @@ pub(super) fn sections(evidence: &Evidence, period: Period) -> Vec<Section> {
         "logins_after",
         "record",
     ];
-    let people = Section::new("revoked", "Identities revoked", &columns, rows.collect())
-        .note("Measured between the records: from the revocation to the end of the last session. Codes and logins afterwards must be 0.");
+    let people = Section::new("revoked", "Identities revoked", &columns, rows.collect()).note(
+        "Measured between the records: from the revocation to the end of the last session. Codes and logins \
+            afterwards must be 0.",
+    );
     vec![people, rotation(evidence, &revoked)]
 }
 

@@ -104,8 +104,16 @@ pub(super) fn clock(evidence: &Evidence, period: Period) -> Vec<Section> {
         runs.map(|(_, entry)| row![entry.at(), entry.record.event.clone(), entry.fact("version"), entry.record.seq]);
     let mut sections = vec![
         Section::new("summary", "In short", &["what", "value"], summary),
-        Section::new("behind", "Codes while the clock was behind", &["at", "vault", "account", "who", "behind_s", "record"], rows.collect())
-            .note("A time in the log is never before that of the record before it. Such a code may not be taken by the client's login, and its time in the log is the latest known, not the clock's."),
+        Section::new(
+            "behind",
+            "Codes while the clock was behind",
+            &["at", "vault", "account", "who", "behind_s", "record"],
+            rows.collect(),
+        )
+        .note(
+            "A time in the log is never before that of the record before it. Such a code may not be taken by \
+                the client's login, and its time in the log is the latest known, not the clock's.",
+        ),
     ];
     sections.extend(evidence.has_org().then(|| {
         Section::new("runs", "Starts, stops and failures", &["at", "event", "version", "record"], runs.collect())

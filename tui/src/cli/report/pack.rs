@@ -208,3 +208,39 @@ fn making(dir: &Path) -> Result<Making, CliError> {
 fn not_written(error: ExportError) -> CliError {
     CliError::caused("The pack was not written", &error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{JANA, M365, record, release};
+    use super::*;
+
+    #[test]
+    fn a_summary_begins_where_the_pack_before_ended() {
+        let entries = vec![
+            record(0, 0, "log.open", None, serde_json::json!({}), &[]),
+            release(1, 10, M365, serde_json::json!({}), &[]),
+            record(2, 20, "audit.export", Some(JANA), serde_json::json!({}), &[]),
+        ];
+        let at = |second: usize| entries[second / 10].at();
+        let whole = period(&entries, None, None);
+        assert_eq!((whole.from, whole.has(at(20))), (at(0), true), "the newest record is part of it");
+        let since = period(&entries, None, Some(2));
+        assert_eq!((since.has(at(10)), since.has(at(20))), (false, true));
+        let asked = period(&entries, Some(at(10)), Some(2));
+        assert!(asked.has(at(10)));
+        let nothing = period(&[], None, None);
+        assert_eq!(nothing.from, nothing.to);
+        assert!(period(&entries, Some(Timestamp::MAX), None).from == Timestamp::MAX, "nothing is newer than that");
+    }
+
+    #[test]
+    fn a_pack_takes_no_name_that_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), "x").unwrap();
+        for taken in [folder.path().to_owned(), folder.path().join("file"), PathBuf::from("/"), PathBuf::from("..")] {
+            assert!(making(&taken).is_err(), "{}", taken.display());
+        }
+        let free = making(&folder.path().join("new")).unwrap();
+        assert_eq!(free.path.parent(), Some(folder.path()));
+    }
+}

@@ -116,8 +116,10 @@ fn detail(lines: &BTreeMap<(String, String, String), Tally>) -> Section {
         [row![vault.clone(), who.clone(), account.clone()], tally.cells()].concat()
     });
     let columns: Vec<&str> = ["vault", "who", "account"].into_iter().chain(TALLIED).collect();
-    Section::new("releases", "By client, person and account", &columns, rows.collect())
-        .note("A release was authorised and recorded before the code left; withheld ones never left. Reasons and tickets are counted where they were given.")
+    Section::new("releases", "By client, person and account", &columns, rows.collect()).note(
+        "A release was authorised and recorded before the code left; withheld ones never left. Reasons and \
+            tickets are counted where they were given.",
+    )
 }
 
 /// Attempts in the organisation's log: on what the caller may not know of, or what does not exist.

@@ -59,8 +59,10 @@ pub(super) fn sections(evidence: &Evidence, days: u32) -> Vec<Section> {
         })
     });
     let columns = ["vault", "who", "kind", "role", "since", "last_used", "given_by", "grant"];
-    let grants = Section::new("unused", "Standing grants that were not used", &columns, rows.collect())
-        .note("A viewer uses a grant by taking a code, a manager or auditor by anything recorded in that vault. Only vaults whose whole log was read.");
+    let grants = Section::new("unused", "Standing grants that were not used", &columns, rows.collect()).note(
+        "A viewer uses a grant by taking a code, a manager or auditor by anything recorded in that vault. Only \
+            vaults whose whole log was read.",
+    );
     let away = evidence
         .lists
         .identities
