@@ -30,7 +30,7 @@ use crate::session::registry::Registry;
 use crate::state::LogId;
 use crate::store::sealer::Sealer;
 use crate::store::sqlite::{
-    Clock, Meta, Snapshot, Store, StoreFile, StoreKeysCopy, keep_store_keys_copy, put_restore_note,
+    Clock, Meta, Snapshot, Store, StoreFile, StoreKeysCopy, keep_indexed, keep_store_keys_copy, put_restore_note,
 };
 use crate::voice::Voices;
 
@@ -292,6 +292,7 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
     let catching_up = tokio::spawn(second::catch_up::run(Arc::clone(&agent), background.clone()));
     let keeping = tokio::spawn(schedule::run(Arc::clone(&agent), config.clone(), token_id, background.clone()));
     let upkeep = tokio::spawn(crate::upkeep::run(Arc::clone(&agent), background.clone()));
+    let indexing = tokio::spawn(keep_indexed(store.clone(), background.clone()));
     tracing::info!(socket = %config.socket.display(), %instance, "ready");
     crate::os::notify_ready();
 
@@ -301,7 +302,7 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
         tracing::error!(?refused, "the stop could not be recorded");
     }
     background.cancel();
-    let _ = tokio::join!(signing, tending, keeping, upkeep, catching_up);
+    let _ = tokio::join!(signing, tending, keeping, upkeep, catching_up, indexing);
     workers.close().await;
     if let Some(second) = &second {
         second.close().await;

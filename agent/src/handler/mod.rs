@@ -311,6 +311,7 @@ impl Service for Agent {
             method::ceremony::Cancel => ceremony::cancel,
             method::ceremony::Run => ceremony::run,
             method::audit::Read => audit::read,
+            method::audit::Search => audit::search,
             method::audit::Leaves => audit::leaves,
             method::audit::Checkpoint => audit::checkpoint,
             method::audit::Export => audit::export,

@@ -18,6 +18,7 @@ use std::collections::BTreeSet;
 
 use imbl::{GenericOrdMap, shared_ptr::DefaultSharedPtr};
 use jiff::Timestamp;
+use strongroom_proto::audit::checkpoint::Origin;
 use strongroom_proto::audit::merkle::{Frontier, Hash};
 use strongroom_proto::ids::{
     AccountId, CampaignId, CeremonyId, GrantId, GroupId, IdentityId, OrgId, PendingId, RequestId, Slug, VaultId,
@@ -64,6 +65,15 @@ impl LogId {
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         if bytes == [0; 16] { Self::Org } else { Self::Vault(VaultId::from_uuid(uuid::Uuid::from_bytes(bytes))) }
+    }
+
+    /// The origin of its checkpoints.
+    #[must_use]
+    pub fn origin(self, org: OrgId) -> Origin {
+        match self {
+            Self::Org => Origin::org(org),
+            Self::Vault(vault) => Origin::vault(org, vault),
+        }
     }
 }
 

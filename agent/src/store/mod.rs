@@ -7,6 +7,8 @@ pub mod sqlite;
 pub mod tx;
 
 #[cfg(test)]
+mod search_tests;
+#[cfg(test)]
 mod tests;
 
 use strongroom_proto::error::{ErrorKind, Failure};

@@ -56,7 +56,7 @@ fn admin() -> NewIdentity {
 }
 
 /// A store file with the keys that open it, so that it can be opened again.
-struct Bench {
+pub(super) struct Bench {
     folder: TempDir,
     org: Org,
     keys: [u8; 64],
@@ -64,7 +64,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let keys = StoreKeys::random().unwrap();
         let mut bytes = [0; 64];
         bytes[..32].copy_from_slice(keys.tags());
@@ -80,11 +80,11 @@ impl Bench {
         bench
     }
 
-    fn path(&self) -> std::path::PathBuf {
+    pub(super) fn path(&self) -> std::path::PathBuf {
         self.folder.path().join("store.sqlite")
     }
 
-    fn sealer(&self) -> Sealer {
+    pub(super) fn sealer(&self) -> Sealer {
         Sealer::new(self.org.id, StoreKeys::for_tests(&self.keys))
     }
 
@@ -98,7 +98,15 @@ impl Bench {
         Anchors::read(&self.folder.path().join("anchors")).unwrap()
     }
 
-    async fn founded(&self) -> Store {
+    pub(super) fn time(&self) -> Timestamp {
+        *self.now.lock().unwrap()
+    }
+
+    pub(super) fn pass(&self, time: SignedDuration) {
+        *self.now.lock().unwrap() += time;
+    }
+
+    pub(super) async fn founded(&self) -> Store {
         let store = self.open(&self.anchors());
         let (org, admin) = (self.org.clone(), admin());
         store.submit(move |tx| organisation::found(tx, &org, &admin)).await.unwrap();

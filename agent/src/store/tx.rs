@@ -312,10 +312,7 @@ impl<'a> Tx<'a> {
 /// The origin of a log: what its checkpoints and records name.
 #[must_use]
 pub fn origin(state: &State, log: LogId) -> Origin {
-    match log {
-        LogId::Org => Origin::org(state.org_id()),
-        LogId::Vault(vault) => Origin::vault(state.org_id(), vault),
-    }
+    log.origin(state.org_id())
 }
 
 /// The state digest of a log: SHA-256 over kind, key, version and tag of its rows, in order, length-prefixed. It goes

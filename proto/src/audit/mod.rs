@@ -6,3 +6,4 @@ pub mod export;
 pub mod merkle;
 pub mod opening;
 pub mod record;
+pub mod replay;

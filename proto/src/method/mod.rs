@@ -111,6 +111,7 @@ pub const NAMES: &[&str] = &[
     ceremony::Cancel::NAME,
     ceremony::Run::NAME,
     audit::Read::NAME,
+    audit::Search::NAME,
     audit::Leaves::NAME,
     audit::Checkpoint::NAME,
     audit::Export::NAME,

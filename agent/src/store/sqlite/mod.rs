@@ -2,11 +2,14 @@
 //! (flock), so the verified state lives in memory and the file is only ever appended to from it.
 
 mod file;
+mod index;
 mod load;
 mod migrations;
 mod read;
 mod recent;
+mod search;
 mod snapshot;
+mod verify;
 mod writer;
 
 use std::sync::{Arc, RwLock};
@@ -19,8 +22,10 @@ use tokio::sync::oneshot;
 pub use self::file::{
     Meta, SecondMeta, StoreFile, StoreKeysCopy, keep_second, keep_store_keys_copy, promote_second, put_restore_note,
 };
+pub use self::index::{Indexer, run as keep_indexed};
 pub(crate) use self::load::take_window;
 pub use self::read::{Page, Readers, StoredRecord};
+pub use self::search::{Found, Query};
 pub use self::snapshot::{LogEnd, Snapshot, snapshot};
 use self::writer::{End, Job, Queue, Writer};
 use super::durable::Durable;
@@ -55,7 +60,7 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let org = file.meta()?.org;
         let sealer: Arc<Sealer> = sealer.into();
-        let state = load::load(&file.connection, &sealer, org, anchors)?;
+        let state = load::load(&file.connection, Some(&file.path), &sealer, org, anchors)?;
         let published = Arc::new(RwLock::new(Arc::new(state.clone())));
         let readers = Arc::new(Readers::new(file.path.clone(), Arc::clone(&sealer)));
         let queue = Arc::new(Queue::new());
@@ -125,8 +130,12 @@ impl Store {
     /// # Errors
     /// As [`Store::submit`].
     pub async fn keep_checkpoint(&self, log: crate::state::LogId, size: u64, note: String) -> Result<(), StoreError> {
+        self.keep(writer::Keepsake::Checkpoint { log, size, note }).await
+    }
+
+    async fn keep(&self, what: writer::Keepsake) -> Result<(), StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.queue.push_note(writer::Note { log, size, note, answer })?;
+        self.queue.push_note(writer::Note { what, answer })?;
         answered.await.unwrap_or(Err(StoreError::Closed))
     }
 

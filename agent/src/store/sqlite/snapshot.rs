@@ -83,7 +83,7 @@ impl Snapshot {
     pub fn load(&self, sealer: &Sealer, anchors: &Anchors) -> Result<State, StoreError> {
         let org = self.meta()?.org;
         self.connection.execute_batch("BEGIN").map_err(read)?;
-        let state = load::load(&self.connection, sealer, org, anchors);
+        let state = load::load(&self.connection, None, sealer, org, anchors);
         self.connection.execute_batch("COMMIT").map_err(read)?;
         state
     }
@@ -100,10 +100,7 @@ impl Snapshot {
         let logs: Vec<[u8; 16]> =
             logs.query_map([], |row| row.get(0)).map_err(read)?.collect::<Result<_, _>>().map_err(read)?;
         for log in logs.into_iter().map(LogId::from_bytes) {
-            let origin = match log {
-                LogId::Org => Origin::org(org),
-                LogId::Vault(vault) => Origin::vault(org, vault),
-            };
+            let origin = log.origin(org);
             let mut frontier = Frontier::new();
             let mut statement = self
                 .connection

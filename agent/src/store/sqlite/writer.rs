@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::Clock;
 use super::file::{StoreFile, connect, free_reserve};
+use super::index::TermBatch;
 use crate::state::{LogId, State};
 use crate::store::StoreError;
 use crate::store::sealer::Sealer;
@@ -43,11 +44,24 @@ pub(super) trait Job: Send {
     fn settle(self: Box<Self>, end: End);
 }
 
-/// A signed checkpoint to be kept.
+/// What is kept beside the logs, and is no record itself.
+pub(super) enum Keepsake {
+    /// A signed checkpoint.
+    Checkpoint {
+        /// Of which log.
+        log: LogId,
+        /// Over how many records.
+        size: u64,
+        /// The signed note.
+        note: String,
+    },
+    /// Places in the search index.
+    Terms(TermBatch),
+}
+
+/// Something to be kept, and who waits for it.
 pub(super) struct Note {
-    pub(super) log: LogId,
-    pub(super) size: u64,
-    pub(super) note: String,
+    pub(super) what: Keepsake,
     pub(super) answer: oneshot::Sender<Result<(), StoreError>>,
 }
 
@@ -307,17 +321,18 @@ impl Writer {
     }
 
     fn keep(&mut self, notes: Vec<Note>) {
-        for note in notes {
-            let kept = self
-                .file
-                .connection
-                .execute(
-                    "INSERT INTO checkpoint (log, size, note) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-                    params![note.log.to_bytes(), integer(note.size), note.note],
-                )
-                .map(|_| ())
-                .map_err(|error| StoreError::Commit(error.to_string()));
-            let _ = note.answer.send(kept);
+        for Note { what, answer } in notes {
+            let connection = &mut self.file.connection;
+            let kept = match what {
+                Keepsake::Checkpoint { log, size, note } => connection
+                    .execute(
+                        "INSERT INTO checkpoint (log, size, note) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                        params![log.to_bytes(), integer(size), note],
+                    )
+                    .map(|_| ()),
+                Keepsake::Terms(batch) => batch.write(connection),
+            };
+            let _ = answer.send(kept.map_err(|error| StoreError::Commit(error.to_string())));
         }
     }
 }

@@ -2,7 +2,9 @@
 //! token.
 
 mod export;
+mod search;
 mod show;
+mod tail;
 mod verify;
 
 use clap::Subcommand;
@@ -13,8 +15,10 @@ use super::error::CliError;
 /// `strongroom audit`
 #[derive(Debug, Subcommand)]
 pub(super) enum Audit {
-    /// Show the newest records of a client's log, or of the organisation's
+    /// Show or search records: of a client's log, the organisation's, or all that you may read
     Show(show::Show),
+    /// Show the newest records, and then each as it comes, until it is ended (Ctrl-C)
+    Tail(tail::Tail),
     /// Check an exported log offline: complete, unaltered, by the pinned key
     Verify(verify::Verify),
     /// Export a whole log as a folder that anybody can verify
@@ -24,6 +28,7 @@ pub(super) enum Audit {
 pub(super) async fn audit(context: &Context, command: Audit) -> Result<(), CliError> {
     match command {
         Audit::Show(arguments) => show::show(context, arguments).await,
+        Audit::Tail(arguments) => tail::tail(context, arguments).await,
         Audit::Verify(arguments) => verify::verify(context, &arguments),
         Audit::Export(arguments) => export::export(context, arguments).await,
     }
