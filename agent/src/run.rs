@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::anchor::Anchors;
 use crate::audit::checkpointer::Checkpointer;
+use crate::audit::watch;
 use crate::backup::schedule;
 use crate::commands::organisation;
 use crate::config::Config;
@@ -292,6 +293,7 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
     let catching_up = tokio::spawn(second::catch_up::run(Arc::clone(&agent), background.clone()));
     let keeping = tokio::spawn(schedule::run(Arc::clone(&agent), config.clone(), token_id, background.clone()));
     let upkeep = tokio::spawn(crate::upkeep::run(Arc::clone(&agent), background.clone()));
+    let comparing = tokio::spawn(watch::run(store.clone(), background.clone()));
     let indexing = tokio::spawn(keep_indexed(store.clone(), background.clone()));
     tracing::info!(socket = %config.socket.display(), %instance, "ready");
     crate::os::notify_ready();
@@ -302,7 +304,7 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
         tracing::error!(?refused, "the stop could not be recorded");
     }
     background.cancel();
-    let _ = tokio::join!(signing, tending, keeping, upkeep, catching_up, indexing);
+    let _ = tokio::join!(signing, tending, keeping, upkeep, catching_up, indexing, comparing);
     workers.close().await;
     if let Some(second) = &second {
         second.close().await;

@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 use strongroom_proto::audit::record::Record;
+use strongroom_proto::method::account::Remove;
 use strongroom_proto::method::grant::Give;
 use strongroom_proto::words::VaultRole;
 use strongroom_tests::clients::Clients;
@@ -77,7 +78,8 @@ async fn records_are_found_by_everything_that_people_ask_for() {
     assert_eq!(records(&narrow, &["acme", "--account", "acme/quick"]).len(), 0);
 
     // What is gone is found by the name that it had, once the index has it.
-    clients.manager.succeed(&["account", "remove", "acme/quick", "--reason", "not needed", "--yes"]);
+    let remove = Remove { account: "acme/quick".parse().unwrap(), reason: "not needed".to_owned() };
+    clients.manager.connect().await.call(&remove).await.unwrap();
     let found = || records(&clients.manager, &["--account", "acme/quick"]).len();
     let begun = std::time::Instant::now();
     while found() < 3 {
@@ -111,4 +113,92 @@ async fn a_log_is_followed_as_it_grows() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+fn as_stranger(arguments: &[&str]) -> (i32, String) {
+    let mut command = std::process::Command::new(strongroom_tests::tools::program("strongroom"));
+    command.args(arguments).env_clear().env("HOME", "/nonexistent");
+    let output = strongroom_tests::tools::output(&mut command);
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    (output.status.code().unwrap(), text)
+}
+
+#[tokio::test]
+async fn one_record_is_proved_to_a_stranger_who_sees_no_other() {
+    let clients = Clients::found().await;
+    clients.tech.succeed(&["code", "acme/slow", "--reason", "printer"]);
+    let key = clients.organisation.agent_key();
+    let folder = clients.organisation.root().join("proof");
+    let (out, pin) = (folder.display().to_string(), clients.organisation.root().join("pin"));
+    std::fs::write(&pin, key).unwrap();
+    let pin = pin.display().to_string();
+    let found = items(&clients.tech, &["acme", "--event", "code.release"]);
+    let seq = found[0]["seq"].to_string();
+    // Who may see a part of the log can prove what they see.
+    let said = clients.tech.succeed(&["audit", "prove", "acme", "--record", &seq, "--out", &out]);
+    assert!(said.contains("printer") && said.contains("(pinned)"), "{said}");
+    let (code, said) = as_stranger(&["audit", "verify", &out, "--key", &pin]);
+    assert!(code == 0 && said.contains(&format!("this is record {seq} of the ")) && said.contains("printer"), "{said}");
+    assert!(as_stranger(&["audit", "verify", &out]).1.contains("UNPINNED"));
+
+    let change = |name: &str, from: &str, to: &str| {
+        let path = folder.join(name);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{name} has no {from}");
+        std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
+        let (code, said) = as_stranger(&["audit", "verify", &out, "--key", &pin]);
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(code, 1, "{name} {from}: {said}");
+        said
+    };
+    assert!(change("record.json", "\"ok\"", "\"denied\"").contains("not in the log at this place"));
+    assert!(change("openings.json", "printer", "painter").contains("not the one that was recorded"));
+    assert!(change("record.tlog-proof", &format!("index {seq}"), "index 0").contains("not in the log at this place"));
+    assert!(change("record.tlog-proof", "strongroom/", "stringroom/").contains("NOT VERIFIED"));
+    let other = clients.tech.key.with_extension("pub");
+    let (code, said) = as_stranger(&["audit", "verify", &out, "--key", &other.display().to_string()]);
+    assert_ne!(code, 0, "{said}");
+}
+
+#[tokio::test]
+async fn exports_tell_who_could_have_taken_a_code_and_who_did() {
+    let mut clients = Clients::found().await;
+    let root = clients.organisation.root().to_owned();
+    clients.organisation.enrol(&mut clients.admin, "outsider", &[]).await;
+    let before = jiff::Timestamp::now();
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    clients.tech.succeed(&["code", "acme/slow"]);
+    let then = jiff::Timestamp::now();
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    clients.organisation.admin.succeed(&["identity", "revoke", "tech", "--reason", "left", "--yes"]);
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    let after = jiff::Timestamp::now();
+    clients.organisation.admin.succeed(&["vault", "list"]);
+    let (org, acme) = (root.join("org").display().to_string(), root.join("acme").display().to_string());
+    clients.organisation.admin.succeed(&["audit", "export", "--org", "--out", &org]);
+    clients.manager.succeed(&["audit", "export", "acme", "--out", &acme]);
+    let ask = |at: jiff::Timestamp, account: &str| {
+        let at = at.to_string();
+        let arguments = ["--org", &org, "--account", account, "--at", &at, "--within", "1s", "--json"];
+        as_stranger(&[&["audit", "who-could", &acme][..], &arguments].concat())
+    };
+    let names = |said: &str, list: &str| -> Vec<String> {
+        let json: Value = serde_json::from_str(said.lines().find(|line| line.starts_with('{')).unwrap()).unwrap();
+        json[list].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let (code, said) = ask(then, "slow");
+    assert_eq!(
+        (code, names(&said, "could"), names(&said, "did")),
+        (0, vec!["tech".into()], vec!["tech".into()]),
+        "{said}"
+    );
+    let (_, said) = ask(before, "slow");
+    assert_eq!((names(&said, "could"), names(&said, "did")), (vec!["tech".to_owned()], vec![]));
+    let (_, said) = ask(after, "slow");
+    assert_eq!((names(&said, "could"), names(&said, "did")), (vec![], vec![]));
+    let (code, said) = ask(then, "nothing");
+    assert!(code == 1 && said.contains("no account nothing"), "{said}");
+    let (code, said) =
+        as_stranger(&["audit", "who-could", &org, "--org", &acme, "--account", "slow", "--at", &then.to_string()]);
+    assert!(code == 2 && said.contains("not a client's log"), "{said}");
 }

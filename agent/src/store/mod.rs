@@ -9,7 +9,7 @@ pub mod tx;
 #[cfg(test)]
 mod search_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use strongroom_proto::error::{ErrorKind, Failure};
 

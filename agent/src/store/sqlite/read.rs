@@ -13,6 +13,8 @@ use crate::state::LogId;
 use crate::store::StoreError;
 use crate::store::sealer::Sealer;
 
+/// Records of one read of [`texts`].
+const TEXTS_LEN: u32 = 1_000;
 /// Idle connections that are kept.
 const IDLE_MAX: usize = 4;
 
@@ -41,6 +43,16 @@ pub enum Page {
 pub(super) fn recorded_at(record: &str) -> Option<Timestamp> {
     let (_, tail) = record.rsplit_once("\"ts\":\"")?;
     tail.split('"').next()?.parse().ok()
+}
+
+/// The bytes of records from a place on, up to one that was pruned.
+pub(super) fn texts(connection: &Connection, log: LogId, from: u64) -> rusqlite::Result<Vec<String>> {
+    let from = i64::try_from(from).unwrap_or(i64::MAX);
+    connection
+        .prepare_cached("SELECT record FROM audit WHERE log = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3")?
+        .query_map(params![log.to_bytes(), from, TEXTS_LEN], |row| row.get::<_, Option<String>>(0))?
+        .map_while(Result::transpose)
+        .collect()
 }
 
 /// A few connections that can only read.
@@ -97,6 +109,14 @@ impl Readers {
             Some(seq) => Err(StoreError::Sealed(format!("record {seq} is not what was recorded"))),
             None => Ok(records),
         }
+    }
+
+    /// Reads the bytes of records from a place on, as many as come at once. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn texts(&self, log: LogId, from: u64) -> Result<Vec<String>, StoreError> {
+        self.with(|connection| texts(connection, log, from))
     }
 
     /// Passes on the records of a log after `since` that hold `needle`, newest first, until `take` says no. Blocks.

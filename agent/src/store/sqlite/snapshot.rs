@@ -11,6 +11,7 @@ use strongroom_proto::audit::merkle::{Frontier, Hash, leaf_hash};
 
 use super::file::{Meta, StoreKeysCopy, connect_reader, read_meta, read_store_keys_copy};
 use super::load;
+use super::read::texts;
 use crate::audit::anchor::Anchors;
 use crate::state::rows::Org;
 use crate::state::{LogId, State};
@@ -86,6 +87,14 @@ impl Snapshot {
         let state = load::load(&self.connection, None, sealer, org, anchors);
         self.connection.execute_batch("COMMIT").map_err(read)?;
         state
+    }
+
+    /// Reads the bytes of records from a place on, as many as come at once.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn texts(&self, log: LogId, from: u64) -> Result<Vec<String>, StoreError> {
+        texts(&self.connection, log, from).map_err(read)
     }
 
     /// Recomputes size and root of every log from its records alone. Needs no keys: what it says is what the records say,

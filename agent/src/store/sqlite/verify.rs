@@ -7,6 +7,7 @@ use std::thread::{Builder, Scope, ScopedJoinHandle, available_parallelism};
 
 use rusqlite::{Connection, params};
 use strongroom_proto::audit::merkle::{Frontier, Hash, leaf_hash};
+use strongroom_proto::audit::record::Record;
 use strongroom_proto::ids::OrgId;
 
 use super::file::connect_reader;
@@ -91,6 +92,7 @@ impl<'a> Verifying<'a> {
         let sql = |error| LogFlaw::Read(read(error));
         let anchor = self.anchors.of(log.origin(self.org).as_str());
         let mut frontier = Frontier::new();
+        let mut stated = String::new();
         let mut statement = connection
             .prepare_cached("SELECT seq, leaf, record FROM audit WHERE log = ?1 ORDER BY seq")
             .map_err(sql)?;
@@ -105,6 +107,9 @@ impl<'a> Verifying<'a> {
             // The tree is made of the leaves; a record that was edited beside its leaf must not be shown to anybody.
             if record.is_none_or(|record| leaf_hash(record.as_bytes()) != leaf) {
                 return Err(LogFlaw::Broken(format!("record {} is not what was recorded", frontier.size())));
+            }
+            if let Some(record) = record.filter(|record| record.contains(r#""state":""#)) {
+                stated.replace_range(.., record);
             }
             frontier.push(leaf);
             if anchor.is_some_and(|anchor| anchor.size == frontier.size() && anchor.root != frontier.root()) {
@@ -122,6 +127,11 @@ impl<'a> Verifying<'a> {
         }
         if frontier != head.frontier {
             return Err(LogFlaw::Broken("its records do not match the end of its log".to_owned()));
+        }
+        // The head's own tag would fall with the store's keys; the record stands under checkpoints that others keep.
+        let recorded = serde_json::from_str::<Record>(&stated).ok().and_then(|record| record.state);
+        if recorded.is_none_or(|recorded| recorded != hex::encode(head.state)) {
+            return Err(LogFlaw::Broken("its state digest is not the one in its last change's record".to_owned()));
         }
         Ok(())
     }
