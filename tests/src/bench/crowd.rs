@@ -38,6 +38,11 @@ pub(super) struct Size {
 impl Size {
     pub(super) const FULL: Self =
         Self { identities: 10_000, vaults: 1_000, accounts_each: 10, grants_each: 100, records: 1_000_000 };
+    /// A middling organisation with a long past.
+    pub(super) const fn of_trail(records: usize) -> Self {
+        Self { identities: 100, vaults: 20, accounts_each: 10, grants_each: 20, records }
+    }
+
     pub(super) const QUICK: Self = Self { identities: 20, vaults: 3, accounts_each: 2, grants_each: 5, records: 500 };
 }
 
