@@ -8,6 +8,7 @@ pub mod backup;
 pub mod commands;
 pub mod config;
 pub mod doctor;
+mod erasing;
 pub mod handler;
 pub mod identity;
 pub mod init;

@@ -187,7 +187,11 @@ fn operations() -> Vec<(&'static str, Operation, &'static [&'static str])> {
         ("put oneself into a group", O::MemberAdd { own: true }, &["group.member_add"]),
         ("take somebody out of a group", O::MemberRemove { own: false }, &["group.member_remove"]),
         ("take oneself out of a group", O::MemberRemove { own: true }, &["group.member_remove"]),
-        ("change an identity", O::IdentityUpdate { own: false }, &["identity.update", "identity.certificates"]),
+        (
+            "change an identity",
+            O::IdentityUpdate { own: false },
+            &["audit.erase", "identity.update", "identity.certificates"],
+        ),
         ("change oneself", O::IdentityUpdate { own: true }, &["identity.update", "identity.certificates"]),
         ("change somebody's roles", O::RolesChange { own: false }, &["identity.roles"]),
         ("change one's own roles", O::RolesChange { own: true }, &["identity.roles"]),

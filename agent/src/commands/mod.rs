@@ -4,6 +4,7 @@
 pub mod account;
 pub mod canary;
 pub mod ceremony;
+pub mod erasure;
 pub mod grant;
 pub mod group;
 #[cfg(test)]

@@ -9,14 +9,14 @@ use strongroom_proto::audit::record::Record;
 use strongroom_proto::error::{ErrorKind, Failure};
 use strongroom_proto::ids::Slug;
 use strongroom_proto::method::audit::{
-    Checkpoint, CheckpointResult, Export, Exported, Item, LEAVES_LEN_MAX, Leaves, LeavesPage, PAGE_LEN_MAX,
-    Page as WirePage, Read, Search,
+    Checkpoint, CheckpointResult, Erase, Erasing, Export, Exported, Item, LEAVES_LEN_MAX, Leaves, LeavesPage,
+    PAGE_LEN_MAX, Page as WirePage, Read, Search,
 };
 
 use super::{Agent, Answer, Connection};
 use crate::access::{Operation, Scope};
 use crate::audit::checkpointer::CheckpointError;
-use crate::commands::{Caller, session as command};
+use crate::commands::{Caller, REASON_LEN_MAX, check_some_text, erasure, session as command};
 use crate::state::{LogId, State};
 use crate::store::StoreError;
 use crate::store::sqlite::{Found, Page, Query, Readers, StoredRecord};
@@ -211,6 +211,18 @@ pub(super) async fn blocking<T: Send + 'static>(
         .await
         .map_err(|_| Failure::new(ErrorKind::Internal, "The read ended abnormally."))?
         .map_err(Failure::from)
+}
+
+pub(super) async fn erase(
+    agent: &Agent,
+    connection: &mut Connection,
+    params: Erase,
+) -> Result<Answer<Erasing>, Failure> {
+    let caller = connection.caller(agent)?;
+    check_some_text("reason", &params.reason, REASON_LEN_MAX)?;
+    let erased = agent.store.submit(move |tx| erasure::erase(tx, &caller, &params.identity, &params.reason)).await?;
+    let (erasure::Erasing { pending, in_force }, receipt) = erased.into_parts();
+    Ok(Erasing { in_force, pending, receipt }.into())
 }
 
 pub(super) async fn leaves(

@@ -312,6 +312,7 @@ impl Service for Agent {
             method::ceremony::Run => ceremony::run,
             method::audit::Read => audit::read,
             method::audit::Search => audit::search,
+            method::audit::Erase => audit::erase,
             method::audit::Leaves => audit::leaves,
             method::audit::Checkpoint => audit::checkpoint,
             method::audit::Export => audit::export,

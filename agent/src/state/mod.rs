@@ -6,6 +6,7 @@
 pub mod campaign;
 pub mod canary;
 pub mod ceremony;
+pub mod erasure;
 pub mod group;
 pub mod pending;
 pub mod recent;
@@ -29,6 +30,7 @@ use strongroom_proto::words::OrgRole;
 use self::campaign::{Campaign, VaultReview};
 use self::canary::Canary;
 use self::ceremony::Ceremony;
+use self::erasure::Erasure;
 use self::group::{Group, Member};
 use self::pending::Pending;
 use self::recent::Recent;
@@ -175,6 +177,8 @@ pub struct State {
     pub open_campaigns: Map<CampaignId, ()>,
     /// What was decided in them, by vault.
     pub vault_reviews: Map<(CampaignId, VaultId), VaultReview>,
+    /// Whose names are erased, or are about to be.
+    pub erasures: Map<IdentityId, Erasure>,
     /// Decoys, by account.
     pub canaries: Map<AccountId, Canary>,
     /// Accounts whose seeds have to be replaced.
@@ -237,6 +241,7 @@ impl State {
             campaigns: Map::new(),
             open_campaigns: Map::new(),
             vault_reviews: Map::new(),
+            erasures: Map::new(),
             canaries: Map::new(),
             rotations: Map::new(),
             recent: Map::new(),

@@ -5,6 +5,7 @@ use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit as _};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
+use strongroom_proto::audit::opening::Opening;
 use strongroom_proto::ids::OrgId;
 use zeroize::Zeroizing;
 
@@ -151,6 +152,18 @@ impl Sealer {
             .encrypt((&nonce).into(), Payload { msg: text, aad: &aad })
             .map_err(|_| StoreError::Encoding("opening"))?;
         Ok([nonce.as_slice(), &sealed].concat())
+    }
+
+    /// Encrypts the openings of one record together; nothing if there are none.
+    ///
+    /// # Errors
+    /// [`StoreError::Encoding`].
+    pub fn seal_openings(&self, log: LogId, seq: u64, openings: &[Opening]) -> Result<Option<Vec<u8>>, StoreError> {
+        if openings.is_empty() {
+            return Ok(None);
+        }
+        let plain = serde_json::to_vec(openings).map(Zeroizing::new).map_err(|_| StoreError::Encoding("opening"))?;
+        self.seal_text(log, &seq.to_be_bytes(), &plain).map(Some)
     }
 
     /// Opens [`Sealer::seal_text`]. `None` if it was changed or moved.

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::method;
+use super::{Receipt, method};
 use crate::audit::opening::Opening;
 use crate::audit::record::RecordOutcome;
-use crate::ids::{SessionId, Slug};
+use crate::ids::{PendingId, SessionId, Slug};
 
 /// Most records of one page.
 pub const PAGE_LEN_MAX: u32 = 500;
@@ -99,6 +99,30 @@ pub struct Search {
     pub limit: Option<u32>,
 }
 method!(Search => "audit.search" -> Page);
+
+/// Erases the names of somebody who was revoked: from their rows, and from every log the values behind the commitments that name
+/// them. Records, leaves and roots stay. Waits for a second person (`pending.confirm`). Admins only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Erase {
+    /// Who.
+    pub identity: Slug,
+    /// Why, 1 to 500 bytes.
+    pub reason: String,
+}
+method!(Erase => "audit.erase" -> Erasing);
+
+/// What becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erasing {
+    /// True if it goes on now; false while it waits.
+    pub in_force: bool,
+    /// What a second person confirms, or may look at later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<PendingId>,
+    /// The record.
+    pub receipt: Receipt,
+}
 
 /// Reads leaf hashes, so that anybody who may read part of a log can check the whole tree.
 #[derive(Clone, Debug, Serialize, Deserialize)]

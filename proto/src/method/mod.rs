@@ -112,6 +112,7 @@ pub const NAMES: &[&str] = &[
     ceremony::Run::NAME,
     audit::Read::NAME,
     audit::Search::NAME,
+    audit::Erase::NAME,
     audit::Leaves::NAME,
     audit::Checkpoint::NAME,
     audit::Export::NAME,

@@ -15,6 +15,7 @@ use crate::audit::anchor::Anchors;
 use crate::state::campaign::{Campaign, VaultReview};
 use crate::state::canary::Canary;
 use crate::state::ceremony::Ceremony;
+use crate::state::erasure::Erasure;
 use crate::state::group::{Group, Member};
 use crate::state::pending::Pending;
 use crate::state::request::Request;
@@ -161,6 +162,7 @@ fn place(stored: &StoredRow, sealer: &Sealer, state: &mut State) -> Result<(), T
         Campaign::KIND => put::<Campaign>,
         VaultReview::KIND => put::<VaultReview>,
         Canary::KIND => put::<Canary>,
+        Erasure::KIND => put::<Erasure>,
         Rotation::KIND => put::<Rotation>,
         _ => {
             return Err(Tampered { kind: stored.kind.clone(), key: hex::encode(&stored.key), flaw: "unknown kind" });

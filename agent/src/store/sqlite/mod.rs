@@ -133,6 +133,19 @@ impl Store {
         self.keep(writer::Keepsake::Checkpoint { log, size, note }).await
     }
 
+    /// Puts other openings in the place of those of some records; nothing in the place of those that have none any more. What was
+    /// there is overwritten in the file.
+    ///
+    /// # Errors
+    /// As [`Store::submit`].
+    pub async fn replace_openings(
+        &self,
+        log: crate::state::LogId,
+        rows: Vec<(u64, Option<Vec<u8>>)>,
+    ) -> Result<(), StoreError> {
+        self.keep(writer::Keepsake::Openings { log, rows }).await
+    }
+
     async fn keep(&self, what: writer::Keepsake) -> Result<(), StoreError> {
         let (answer, answered) = oneshot::channel();
         self.queue.push_note(writer::Note { what, answer })?;

@@ -55,6 +55,13 @@ pub(super) enum Keepsake {
         /// The signed note.
         note: String,
     },
+    /// Openings that replace those of records.
+    Openings {
+        /// Of which log.
+        log: LogId,
+        /// Place, and what is left of the record's openings.
+        rows: Vec<(u64, Option<Vec<u8>>)>,
+    },
     /// Places in the search index.
     Terms(TermBatch),
 }
@@ -330,11 +337,27 @@ impl Writer {
                         params![log.to_bytes(), integer(size), note],
                     )
                     .map(|_| ()),
+                Keepsake::Openings { log, rows } => replace_openings(connection, log, &rows),
                 Keepsake::Terms(batch) => batch.write(connection),
             };
             let _ = answer.send(kept.map_err(|error| StoreError::Commit(error.to_string())));
         }
     }
+}
+
+/// Overwrites what it replaces, in the file and in the write-ahead log.
+fn replace_openings(connection: &mut Connection, log: LogId, rows: &[(u64, Option<Vec<u8>>)]) -> rusqlite::Result<()> {
+    connection.execute_batch("PRAGMA secure_delete = ON")?;
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    {
+        let mut put = transaction.prepare_cached("UPDATE audit SET openings = ?3 WHERE log = ?1 AND seq = ?2")?;
+        for (seq, openings) in rows {
+            put.execute(params![log.to_bytes(), integer(*seq), openings])?;
+        }
+    }
+    transaction.commit()?;
+    // Whoever reads just now keeps the old pages alive a little longer: the next checkpoint takes them.
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
 /// Records carry microseconds: decide with what will be written.

@@ -255,6 +255,8 @@ impl Office {
                 let added: Vec<OrgRole> = said.list("roles")?;
                 self.person(said)?.roles.extend(added);
             }
+            // Names stand in no record: their erasure changes nothing that is replayed.
+            Some("erasure") => {}
             Some("certificates") => self.person(said)?.certificates = true,
             Some("org-policy") => {
                 let after = waiting.after.as_deref().map(serde_json::from_str).transpose();
