@@ -70,6 +70,7 @@ pub(super) async fn run(records: u64, exported: u64) -> anyhow::Result<()> {
     searches(&store)?;
     let begun = Instant::now();
     let checked = check(&store.view(), store.readers())?;
+    ensure!(checked.differences.is_empty(), "the logs say something else: {:?}", checked.differences.first());
     line("replaying every log", begun.elapsed().as_secs_f64(), per_second(checked.records, begun));
     store.close().await;
     drop(store);

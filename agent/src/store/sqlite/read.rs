@@ -45,6 +45,14 @@ pub(super) fn recorded_at(record: &str) -> Option<Timestamp> {
     tail.split('"').next()?.parse().ok()
 }
 
+/// What was changed beside its leaf is shown to nobody as a record.
+fn whole(records: Vec<StoredRecord>, flaw: Option<u64>) -> Result<Vec<StoredRecord>, StoreError> {
+    match flaw {
+        Some(seq) => Err(StoreError::Sealed(format!("record {seq} is not what was recorded"))),
+        None => Ok(records),
+    }
+}
+
 /// The bytes of records from a place on, up to one that was pruned.
 pub(super) fn texts(connection: &Connection, log: LogId, from: u64) -> rusqlite::Result<Vec<String>> {
     let from = i64::try_from(from).unwrap_or(i64::MAX);
@@ -77,7 +85,6 @@ impl Readers {
     /// [`StoreError::Read`]; [`StoreError::Sealed`] if a record was changed or removed beside its leaf.
     pub fn records(&self, log: LogId, page: Page, limit: u32) -> Result<Vec<StoredRecord>, StoreError> {
         let (records, flaw) = self.with(|connection| {
-            let mut flaw = None;
             let (sql, place) = match page {
                 Page::From(seq) => (
                     "SELECT seq, record, openings, leaf FROM audit WHERE log = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3",
@@ -91,24 +98,45 @@ impl Readers {
             let place = i64::try_from(place).unwrap_or(i64::MAX);
             let mut statement = connection.prepare_cached(sql)?;
             let mut rows = statement.query(params![log.to_bytes(), place, limit])?;
-            let mut records = Vec::new();
-            while let Some(row) = rows.next()? {
-                let seq = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
-                let openings = self.open(log, seq, row.get(2)?);
-                let record: Option<String> = row.get(1)?;
-                let leaf: Hash = row.get(3)?;
-                match record.filter(|record| leaf_hash(record.as_bytes()) == leaf) {
-                    Some(record) => records.push(StoredRecord { seq, record, openings }),
-                    None => flaw = Some(seq),
-                }
-            }
-            Ok((records, flaw))
+            self.take(log, &mut rows)
         })?;
-        match flaw {
-            // What was changed beside its leaf is shown to nobody as a record.
-            Some(seq) => Err(StoreError::Sealed(format!("record {seq} is not what was recorded"))),
-            None => Ok(records),
+        whole(records, flaw)
+    }
+
+    /// Reads the records at these places, as many of them as there are, in the order asked for. Blocks.
+    ///
+    /// # Errors
+    /// As [`Readers::records`].
+    pub fn records_at(&self, log: LogId, places: &[u64]) -> Result<Vec<StoredRecord>, StoreError> {
+        let (records, flaw) = self.at_once(|connection| {
+            let mut one = connection
+                .prepare_cached("SELECT seq, record, openings, leaf FROM audit WHERE log = ?1 AND seq = ?2")?;
+            let (mut all, mut flaw) = (Vec::with_capacity(places.len()), None);
+            for place in places {
+                let place = i64::try_from(*place).unwrap_or(i64::MAX);
+                let (records, broken) = self.take(log, &mut one.query(params![log.to_bytes(), place])?)?;
+                all.extend(records);
+                flaw = flaw.or(broken);
+            }
+            Ok((all, flaw))
+        })?;
+        whole(records, flaw)
+    }
+
+    /// Takes records from rows, and the place of one that does not fit its leaf.
+    fn take(&self, log: LogId, rows: &mut rusqlite::Rows<'_>) -> rusqlite::Result<(Vec<StoredRecord>, Option<u64>)> {
+        let (mut records, mut flaw) = (Vec::new(), None);
+        while let Some(row) = rows.next()? {
+            let seq = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
+            let openings = self.open(log, seq, row.get(2)?);
+            let record: Option<String> = row.get(1)?;
+            let leaf: Hash = row.get(3)?;
+            match record.filter(|record| leaf_hash(record.as_bytes()) == leaf) {
+                Some(record) => records.push(StoredRecord { seq, record, openings }),
+                None => flaw = Some(seq),
+            }
         }
+        Ok((records, flaw))
     }
 
     /// Reads the bytes of records from a place on, as many as come at once. Blocks.
@@ -193,6 +221,16 @@ impl Readers {
                 )?
                 .query_map(params![log.to_bytes(), i64::try_from(size).unwrap_or(i64::MAX), most], |row| row.get(0))?
                 .collect()
+        })
+    }
+
+    /// As [`Readers::with`], all of it as of one moment: many small reads share one read transaction, which costs more than they do.
+    pub(super) fn at_once<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        self.with(|connection| {
+            let moment = connection.unchecked_transaction()?;
+            let result = work(&moment)?;
+            moment.commit()?;
+            Ok(result)
         })
     }
 

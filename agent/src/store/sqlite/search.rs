@@ -154,7 +154,7 @@ impl Readers {
         mut visible: impl FnMut(&Record) -> bool,
     ) -> Result<Found, StoreError> {
         let terms = query.terms(self.sealer(), log);
-        let (mut place, indexed, first) = self.with(|connection| {
+        let (mut place, indexed, first) = self.at_once(|connection| {
             let indexed = indexed(connection, log)?;
             let end = query.until.map_or(Ok(u64::MAX), |until| first_since(connection, log, until))?;
             let first = query.since.map_or(Ok(0), |since| first_since(connection, log, since))?;
@@ -172,13 +172,9 @@ impl Readers {
             } else {
                 let wanted = limit - found.records.len();
                 let (places, steps, next) =
-                    self.with(|connection| common(connection, &terms, place, wanted, LOOK_MAX - looked))?;
+                    self.at_once(|connection| common(connection, &terms, place, wanted, LOOK_MAX - looked))?;
                 (place, looked) = (next, looked + steps);
-                let mut batch = Vec::with_capacity(places.len());
-                for seq in places {
-                    batch.extend(self.records(log, Page::From(seq), 1)?.into_iter().filter(|found| found.seq == seq));
-                }
-                batch
+                self.records_at(log, &places)?
             };
             for stored in batch {
                 let Ok(record) = serde_json::from_str::<Record>(&stored.record) else { continue };
@@ -207,7 +203,7 @@ impl Readers {
         let term = self.sealer().term(log, "account.name", name.as_bytes());
         let (places, ..) = self.with(|connection| common(connection, &[term], u64::MAX, 1, LOOK_MAX))?;
         let Some(seq) = places.first() else { return Ok(None) };
-        let record = self.records(log, Page::From(*seq), 1)?.pop();
+        let record = self.records_at(log, &[*seq])?.pop();
         let record = record.and_then(|stored| serde_json::from_str::<Record>(&stored.record).ok());
         Ok(record.and_then(|record| record.target.account))
     }
