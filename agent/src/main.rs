@@ -437,13 +437,18 @@ fn check_state(config: &config::Config) -> anyhow::Result<ExitCode> {
     let CheckedStore { checked, sealed } = state_check::check_store(config)?;
     let mut text: String = sealed.iter().map(|flaw| format!("SEALED   {flaw}\n")).collect();
     text.extend(checked.differences.iter().map(|difference| format!("DIFFERS  {difference}\n")));
-    let Checked { records, replayed, differences } = &checked;
+    let Checked { records, replayed, differences, unreadable } = &checked;
+    text.extend(unreadable.iter().map(|(log, unsaid)| format!("UNREAD   {log:?}: {unsaid}: not compared\n")));
     text.push_str(&format!(
         "{records} records read, {replayed} replayed; {} differences between the logs and the rows\n",
         differences.len()
     ));
     say(&mut std::io::stdout(), &text);
-    Ok(if sealed.is_empty() && differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if sealed.is_empty() && differences.is_empty() && unreadable.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// `token-join`: the plan, or the joining itself.

@@ -245,7 +245,7 @@ impl Drop for Organisation {
             return;
         };
         let said = String::from_utf8_lossy(&output.stdout);
-        assert!(!said.contains("DIFFERS"), "{said}");
+        assert!(!said.contains("DIFFERS") && !said.contains("UNREAD"), "{said}");
     }
 }
 

@@ -47,6 +47,9 @@ pub struct Checked {
     pub replayed: u64,
     /// What does not agree.
     pub differences: Vec<Difference>,
+    /// Logs that could not be replayed to their end, and why: they were not compared. An agent of another version may have
+    /// written what this one does not read, so that is no reason to stop.
+    pub unreadable: Vec<(LogId, Unsaid)>,
 }
 
 /// A log's records from a place on, as many as come at once: empty at its end.
@@ -104,7 +107,7 @@ pub fn check(state: &State, records: &impl Records) -> Result<Checked, StoreErro
     let mut office = Office::default();
     let broken = replay(state, records, LogId::Org, &mut checked, |record| office.take(record))?;
     if let Some(unsaid) = broken {
-        checked.differences.push(unreadable(LogId::Org, &unsaid));
+        checked.unreadable.push((LogId::Org, unsaid));
         return Ok(checked);
     }
     compare_office(state, &office, &mut checked.differences);
@@ -115,15 +118,11 @@ pub fn check(state: &State, records: &impl Records) -> Result<Checked, StoreErro
         }
         let mut told = ClientVault::new(begun);
         match replay(state, records, log, &mut checked, |record| told.take(record))? {
-            Some(unsaid) => checked.differences.push(unreadable(log, &unsaid)),
+            Some(unsaid) => checked.unreadable.push((log, unsaid)),
             None => compare_vault(state, *vault, &told, &mut checked.differences),
         }
     }
     Ok(checked)
-}
-
-fn unreadable(log: LogId, unsaid: &Unsaid) -> Difference {
-    Difference { log, about: unsaid.to_string(), logged: None, held: None }
 }
 
 fn replay(
@@ -309,6 +308,17 @@ mod tests {
             "{found:?}"
         );
         assert!(found[1].starts_with("key SHA256:other: its log says nothing, its row says"), "{found:?}");
+    }
+
+    #[tokio::test]
+    async fn a_log_that_cannot_be_replayed_is_told_from_one_that_differs() {
+        let bench = Bench::new();
+        let store = bench.founded().await;
+        let newer = store.submit(|tx| Ok(((), tx.append(LogId::Org, Draft::new("identity.suspend"))?)));
+        newer.await.unwrap();
+        let checked = check(&store.view(), store.readers()).unwrap();
+        assert_eq!(checked.differences, []);
+        assert_eq!(checked.unreadable[0].1.to_string(), "record 2 (identity.suspend) does not say whom");
     }
 
     #[tokio::test]

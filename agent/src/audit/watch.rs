@@ -20,9 +20,13 @@ pub async fn run(store: Store, stop: CancellationToken) {
     loop {
         let begun = Instant::now();
         match compare(&store).await {
-            Ok(Checked { records, differences, .. }) => {
+            Ok(Checked { records, differences, unreadable, .. }) => {
                 let seconds = begun.elapsed().as_secs_f64();
-                if differences.is_empty() {
+                for (log, unsaid) in &unreadable {
+                    let log = log.origin(store.view().org_id());
+                    tracing::error!(%log, %unsaid, "a log cannot be replayed: its rows were not compared with it");
+                }
+                if differences.is_empty() && unreadable.is_empty() {
                     tracing::info!(records, seconds, "the state is what the logs say");
                 }
                 seal(&store, differences).await;

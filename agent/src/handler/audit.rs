@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use strongroom_proto::audit::checkpoint::SignedCheckpoint;
 use strongroom_proto::audit::record::Record;
 use strongroom_proto::error::{ErrorKind, Failure};
-use strongroom_proto::ids::Slug;
+use strongroom_proto::ids::{AccountId, IdentityId, Slug};
 use strongroom_proto::method::audit::{
     Checkpoint, CheckpointResult, Erase, Erasing, Export, Exported, Item, LEAVES_LEN_MAX, Leaves, LeavesPage,
     PAGE_LEN_MAX, Page as WirePage, Read, Search,
@@ -19,7 +19,7 @@ use crate::audit::checkpointer::CheckpointError;
 use crate::commands::{Caller, REASON_LEN_MAX, check_some_text, erasure, session as command};
 use crate::state::{LogId, State};
 use crate::store::StoreError;
-use crate::store::sqlite::{Found, Page, Query, Readers, StoredRecord};
+use crate::store::sqlite::{Page, Query, Readers, StoredRecord};
 use crate::store::tx::origin;
 
 /// Records of a page when nobody says.
@@ -137,7 +137,7 @@ pub(super) async fn search(
     let store = agent.store.clone();
     let asked = Arc::clone(&view);
     let found = blocking(move || {
-        let Some(query) = question(&asked, store.readers(), log, params)? else { return Ok(Found::default()) };
+        let query = question(&asked, store.readers(), log, params)?;
         store.readers().search(log, &query, before, limit as usize, |record| whole || concerns(record, &scope))
     })
     .await?;
@@ -153,9 +153,9 @@ pub(super) async fn search(
     Ok(WirePage { log: origin(&view, log).to_string(), size, items, next }.into())
 }
 
-/// The question in ids. `None` if it names somebody or something that there has never been: nothing fits that, and nobody is told
-/// whether it exists elsewhere.
-fn question(view: &State, readers: &Readers, log: LogId, params: Search) -> Result<Option<Query>, StoreError> {
+/// The question in ids. A name that there has never been becomes an id that nobody has: nothing fits it, and the search takes as
+/// long as for somebody whose name exists elsewhere.
+fn question(view: &State, readers: &Readers, log: LogId, params: Search) -> Result<Query, StoreError> {
     let mut query = Query {
         event: params.event,
         outcome: params.outcome,
@@ -166,18 +166,14 @@ fn question(view: &State, readers: &Readers, log: LogId, params: Search) -> Resu
         ..Query::default()
     };
     if let Some(slug) = &params.identity {
-        let Some(identity) = view.identity(slug) else { return Ok(None) };
-        query.identity = Some(identity.id);
+        query.identity = Some(view.identity(slug).map_or_else(IdentityId::random, |identity| identity.id));
     }
     if let (Some(slug), LogId::Vault(vault)) = (&params.account, log) {
         let today = view.account(vault, slug).map(|account| account.id);
         let account = today.map_or_else(|| readers.account_once_named(log, slug.as_str()), |id| Ok(Some(id)))?;
-        if account.is_none() {
-            return Ok(None);
-        }
-        query.account = account;
+        query.account = Some(account.unwrap_or_else(AccountId::random));
     }
-    Ok(Some(query))
+    Ok(query)
 }
 
 fn page_limit(limit: Option<u32>) -> Result<u32, Failure> {
