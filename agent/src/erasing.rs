@@ -71,7 +71,8 @@ async fn page(
     place: u64,
     identity: IdentityId,
 ) -> Result<(Rewritten, u64, u64), StoreError> {
-    let (store, view) = (store.clone(), store.view());
+    let store = store.clone();
+    let called = store.view().erasures.get(&identity).and_then(|erasure| erasure.names.clone());
     let work = move || {
         let records = store.readers().records(log, Page::From(place), PAGE_LEN)?;
         let next = records.last().map_or(u64::MAX, |last| last.seq + 1);
@@ -79,10 +80,11 @@ async fn page(
         for stored in records {
             let Ok(record) = serde_json::from_str::<Record>(&stored.record) else { continue };
             let before = stored.openings.len();
-            // What was typed at a login that failed belongs to whose key it came with.
-            let theirs = |key: &String| view.keys.get(key).is_some_and(|key| key.identity == identity);
-            let typed = record.target.key.as_ref().is_some_and(theirs);
-            let goes = |opening: &Opening| names(&record, opening, identity) || (typed && opening.field == "asked");
+            // What somebody typed at a login that failed names nobody else.
+            let typed = |opening: &Opening| {
+                opening.field == "asked" && called.as_ref().is_some_and(|called| opening.value == called.as_str())
+            };
+            let goes = |opening: &Opening| names(&record, opening, identity) || typed(opening);
             let kept: Vec<Opening> = stored.openings.into_iter().filter(|opening| !goes(opening)).collect();
             if kept.len() < before {
                 gone += (before - kept.len()) as u64;

@@ -68,8 +68,9 @@ pub fn begin(tx: &mut Tx<'_>, identity: Identity) -> Result<(), Failure> {
     for pending in pendings {
         tx.put(Pending { names: None, ..pending })?;
     }
+    let names = Some(identity.names.slug.clone());
     tx.put(Identity { names: nobody(id)?, ..identity })?;
-    tx.put(Erasure { identity: id, since, done_at: None })?;
+    tx.put(Erasure { identity: id, since, done_at: None, names })?;
     Ok(())
 }
 
@@ -97,7 +98,7 @@ pub fn done(tx: &mut Tx<'_>, identity: IdentityId, counts: &[(LogId, u64)]) -> R
         tx.append(*log, told(*values))?;
     }
     let now = tx.now;
-    tx.put(Erasure { done_at: Some(now), ..erasure })?;
+    tx.put(Erasure { done_at: Some(now), names: None, ..erasure })?;
     let own = counts.iter().find(|(log, _)| *log == LogId::Org).map_or(0, |(_, values)| *values);
     let receipt = tx.append(LogId::Org, told(own).detail("logs", counts.len()))?;
     Ok(((), receipt))

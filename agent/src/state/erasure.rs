@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use strongroom_proto::ids::IdentityId;
+use strongroom_proto::ids::{IdentityId, Slug};
 
 use super::LogId;
 use super::rows::row;
@@ -18,9 +18,15 @@ pub struct Erasure {
     /// When all of them were gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub done_at: Option<Timestamp>,
+    /// What they were called, until it is done: at logins that failed somebody typed just that.
+    #[serde(skip)]
+    pub names: Called,
 }
 
+/// Nothing once it is done.
+pub type Called = Option<Slug>;
+
 row!(Erasure, "erasure", decides: true,
-key: |erasure| erasure.identity.as_bytes().to_vec(), log: |_| LogId::Org, names: Nothing,
+key: |erasure| erasure.identity.as_bytes().to_vec(), log: |_| LogId::Org, names: Called,
 place: |erasure, state| { state.erasures.insert(erasure.identity, erasure); },
 displace: |_, _| {});

@@ -12,7 +12,7 @@ use strongroom_proto::ids::Instance;
 use tokio::sync::oneshot;
 
 use super::Clock;
-use super::file::{StoreFile, connect, free_reserve};
+use super::file::{StoreFile, connect, connect_unsynced, free_reserve};
 use super::index::TermBatch;
 use crate::state::{LogId, State};
 use crate::store::StoreError;
@@ -212,6 +212,8 @@ pub(super) struct Writer {
     published: Arc<RwLock<Arc<State>>>,
     queue: Arc<Queue>,
     failures: u32,
+    /// For the search index; opened when it is first needed.
+    unsynced: Option<Connection>,
 }
 
 impl Writer {
@@ -224,7 +226,7 @@ impl Writer {
         published: Arc<RwLock<Arc<State>>>,
         queue: Arc<Queue>,
     ) -> Self {
-        Self { file, sealer, instance, clock, state, published, queue, failures: 0 }
+        Self { file, sealer, instance, clock, state, published, queue, failures: 0, unsynced: None }
     }
 
     pub(super) fn run(mut self) {
@@ -236,6 +238,7 @@ impl Writer {
             }
         }
         // The file and its lock go before the answer: whoever waits may open the store at once.
+        drop(self.unsynced);
         drop(self.file);
         drop(ending);
     }
@@ -338,10 +341,24 @@ impl Writer {
                     )
                     .map(|_| ()),
                 Keepsake::Openings { log, rows } => replace_openings(connection, log, &rows),
-                Keepsake::Terms(batch) => batch.write(connection),
+                Keepsake::Terms(batch) => {
+                    let _ = answer.send(self.keep_terms(&batch));
+                    continue;
+                }
             };
             let _ = answer.send(kept.map_err(|error| StoreError::Commit(error.to_string())));
         }
+    }
+}
+
+impl Writer {
+    /// On a connection of its own, in this thread: two that write at once would wait for each other.
+    fn keep_terms(&mut self, batch: &TermBatch) -> Result<(), StoreError> {
+        let connection = match &mut self.unsynced {
+            Some(connection) => connection,
+            none => none.insert(connect_unsynced(&self.file.path)?),
+        };
+        batch.write(connection).map_err(|error| StoreError::Commit(error.to_string()))
     }
 }
 
