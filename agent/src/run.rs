@@ -32,6 +32,7 @@ use crate::store::sealer::Sealer;
 use crate::store::sqlite::{
     Clock, Meta, Snapshot, Store, StoreFile, StoreKeysCopy, keep_store_keys_copy, put_restore_note,
 };
+use crate::streams::Streams;
 use crate::voice::Voices;
 
 /// How often it is looked whether the agent still speaks with the right key.
@@ -261,6 +262,7 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
         clock,
         default_scheme: config.default_scheme,
         overdue: Mutex::new(Vec::new()),
+        streams: Arc::new(Streams::begin(&store, &config.streams)?),
         ceremony: tokio::sync::Mutex::default(),
         keys_in_use: tokio::sync::RwLock::default(),
     });
@@ -292,6 +294,8 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
     let catching_up = tokio::spawn(second::catch_up::run(Arc::clone(&agent), background.clone()));
     let keeping = tokio::spawn(schedule::run(Arc::clone(&agent), config.clone(), token_id, background.clone()));
     let upkeep = tokio::spawn(crate::upkeep::run(Arc::clone(&agent), background.clone()));
+    let streaming = Arc::clone(&agent.streams).run(store.clone(), Arc::clone(&agent.clock), background.clone());
+    let streaming = tokio::spawn(streaming);
     tracing::info!(socket = %config.socket.display(), %instance, "ready");
     crate::os::notify_ready();
 
@@ -301,7 +305,7 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
         tracing::error!(?refused, "the stop could not be recorded");
     }
     background.cancel();
-    let _ = tokio::join!(signing, tending, keeping, upkeep, catching_up);
+    let _ = tokio::join!(signing, tending, keeping, upkeep, catching_up, streaming);
     workers.close().await;
     if let Some(second) = &second {
         second.close().await;

@@ -9,6 +9,7 @@ use crate::store::StoreError;
 const MIGRATIONS: &[(&str, &str)] = &[
     ("initial", include_str!("migrations/0001_initial.sql")),
     ("store_keys_copy", include_str!("migrations/0002_store_keys_copy.sql")),
+    ("streams", include_str!("migrations/0003_streams.sql")),
 ];
 
 /// Brings the schema up to this agent's version.

@@ -1,6 +1,7 @@
 //! The embedded engine: one SQLite file, one writer thread with group commit, a few readers. It owns its file alone
 //! (flock), so the verified state lives in memory and the file is only ever appended to from it.
 
+mod cursors;
 mod file;
 mod load;
 mod migrations;
@@ -16,10 +17,12 @@ use strongroom_proto::ids::Instance;
 use strongroom_proto::method::Receipt;
 use tokio::sync::oneshot;
 
+pub use self::cursors::{Place, StreamRow};
 pub use self::file::{
     Meta, SecondMeta, StoreFile, StoreKeysCopy, keep_second, keep_store_keys_copy, promote_second, put_restore_note,
 };
 pub(crate) use self::load::take_window;
+pub(crate) use self::read::recorded_at;
 pub use self::read::{Page, Readers, StoredRecord};
 pub use self::snapshot::{LogEnd, Snapshot, snapshot};
 use self::writer::{End, Job, Queue, Writer};
@@ -126,7 +129,15 @@ impl Store {
     /// As [`Store::submit`].
     pub async fn keep_checkpoint(&self, log: crate::state::LogId, size: u64, note: String) -> Result<(), StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.queue.push_note(writer::Note { log, size, note, answer })?;
+        let work = move |connection: &mut rusqlite::Connection| {
+            connection
+                .execute(
+                    "INSERT INTO checkpoint (log, size, note) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                    rusqlite::params![log.to_bytes(), writer::integer(size), note],
+                )
+                .map(|_| ())
+        };
+        self.queue.push_note(writer::Note { work: Box::new(work), answer })?;
         answered.await.unwrap_or(Err(StoreError::Closed))
     }
 

@@ -38,7 +38,7 @@ pub enum Page {
 
 /// When a record was made, from its last bytes: members stand in the order of their names, and behind `ts` only the version
 /// follows. `None` if it is no record.
-pub(super) fn recorded_at(record: &str) -> Option<Timestamp> {
+pub(crate) fn recorded_at(record: &str) -> Option<Timestamp> {
     let (_, tail) = record.rsplit_once("\"ts\":\"")?;
     tail.split('"').next()?.parse().ok()
 }
@@ -176,7 +176,7 @@ impl Readers {
         })
     }
 
-    fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+    pub(super) fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match idle {
             Some(connection) => connection,

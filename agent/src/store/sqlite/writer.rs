@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::Clock;
 use super::file::{StoreFile, connect, free_reserve};
-use crate::state::{LogId, State};
+use crate::state::State;
 use crate::store::StoreError;
 use crate::store::sealer::Sealer;
 use crate::store::tx::{Change, Placed, Refusal, Tx};
@@ -43,11 +43,9 @@ pub(super) trait Job: Send {
     fn settle(self: Box<Self>, end: End);
 }
 
-/// A signed checkpoint to be kept.
+/// Something to be kept beside the records, such as a signed checkpoint: in a commit of its own, for no decision rests on it.
 pub(super) struct Note {
-    pub(super) log: LogId,
-    pub(super) size: u64,
-    pub(super) note: String,
+    pub(super) work: Box<dyn FnOnce(&mut Connection) -> rusqlite::Result<()> + Send>,
     pub(super) answer: oneshot::Sender<Result<(), StoreError>>,
 }
 
@@ -308,15 +306,7 @@ impl Writer {
 
     fn keep(&mut self, notes: Vec<Note>) {
         for note in notes {
-            let kept = self
-                .file
-                .connection
-                .execute(
-                    "INSERT INTO checkpoint (log, size, note) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-                    params![note.log.to_bytes(), integer(note.size), note.note],
-                )
-                .map(|_| ())
-                .map_err(|error| StoreError::Commit(error.to_string()));
+            let kept = (note.work)(&mut self.file.connection).map_err(|error| StoreError::Commit(error.to_string()));
             let _ = note.answer.send(kept);
         }
     }
@@ -328,7 +318,7 @@ fn micros(now: Timestamp) -> Timestamp {
 }
 
 /// `SQLite`'s integers are signed; places in a log stay far below 2^63.
-fn integer(value: u64) -> i64 {
+pub(super) fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
