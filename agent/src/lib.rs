@@ -25,6 +25,7 @@ pub mod server;
 pub mod session;
 pub mod state;
 pub mod store;
+pub mod streams;
 mod token_section;
 mod upkeep;
 pub mod voice;

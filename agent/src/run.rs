@@ -33,6 +33,7 @@ use crate::store::sealer::Sealer;
 use crate::store::sqlite::{
     Clock, Meta, Snapshot, Store, StoreFile, StoreKeysCopy, keep_indexed, keep_store_keys_copy, put_restore_note,
 };
+use crate::streams::Streams;
 use crate::voice::Voices;
 
 /// How often it is looked whether the agent still speaks with the right key.
@@ -262,6 +263,7 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
         clock,
         default_scheme: config.default_scheme,
         overdue: Mutex::new(Vec::new()),
+        streams: Arc::new(Streams::begin(&store, &config.streams)?),
         ceremony: tokio::sync::Mutex::default(),
         keys_in_use: tokio::sync::RwLock::default(),
     });
@@ -295,6 +297,8 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
     let upkeep = tokio::spawn(crate::upkeep::run(Arc::clone(&agent), background.clone()));
     let comparing = tokio::spawn(watch::run(store.clone(), background.clone()));
     let indexing = tokio::spawn(keep_indexed(store.clone(), background.clone()));
+    let streaming = Arc::clone(&agent.streams).run(store.clone(), Arc::clone(&agent.clock), background.clone());
+    let streaming = tokio::spawn(streaming);
     tracing::info!(socket = %config.socket.display(), %instance, "ready");
     crate::os::notify_ready();
 
@@ -304,7 +308,7 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
         tracing::error!(?refused, "the stop could not be recorded");
     }
     background.cancel();
-    let _ = tokio::join!(signing, tending, keeping, upkeep, catching_up, indexing, comparing);
+    let _ = tokio::join!(signing, tending, keeping, upkeep, catching_up, streaming, indexing, comparing);
     workers.close().await;
     if let Some(second) = &second {
         second.close().await;

@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// Every `"family.event"` literal of the folders in which records are made.
 fn events_in(folder: &Path, events: &mut BTreeSet<String>) {
-    const FAMILIES: [&str; 22] = [
+    const FAMILIES: [&str; 23] = [
         "log.",
         "agent.",
         "token.",
@@ -21,6 +21,7 @@ fn events_in(folder: &Path, events: &mut BTreeSet<String>) {
         "ceremony.",
         "audit.",
         "store.",
+        "stream.",
         "backup.",
         "drill.",
         "emergency.",

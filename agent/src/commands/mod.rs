@@ -21,6 +21,7 @@ pub mod rotation;
 pub mod second;
 pub mod session;
 pub mod step_up;
+pub mod stream;
 pub mod vault;
 
 use jiff::Timestamp;

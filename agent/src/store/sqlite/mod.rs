@@ -1,6 +1,7 @@
 //! The embedded engine: one SQLite file, one writer thread with group commit, a few readers. It owns its file alone
 //! (flock), so the verified state lives in memory and the file is only ever appended to from it.
 
+mod cursors;
 mod file;
 mod index;
 mod load;
@@ -19,11 +20,13 @@ use strongroom_proto::ids::Instance;
 use strongroom_proto::method::Receipt;
 use tokio::sync::oneshot;
 
+pub use self::cursors::{Place, StreamRow};
 pub use self::file::{
     Meta, SecondMeta, StoreFile, StoreKeysCopy, keep_second, keep_store_keys_copy, promote_second, put_restore_note,
 };
 pub use self::index::{Indexer, run as keep_indexed};
 pub(crate) use self::load::take_window;
+pub(crate) use self::read::recorded_at;
 pub use self::read::{Page, Readers, StoredRecord};
 pub use self::search::{Found, Query};
 pub use self::snapshot::{LogEnd, Snapshot, snapshot};

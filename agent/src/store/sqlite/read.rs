@@ -40,7 +40,7 @@ pub enum Page {
 
 /// When a record was made, from its last bytes: members stand in the order of their names, and behind `ts` only the version
 /// follows. `None` if it is no record.
-pub(super) fn recorded_at(record: &str) -> Option<Timestamp> {
+pub(crate) fn recorded_at(record: &str) -> Option<Timestamp> {
     let (_, tail) = record.rsplit_once("\"ts\":\"")?;
     tail.split('"').next()?.parse().ok()
 }

@@ -11,7 +11,8 @@ use strongroom_proto::error::Failure;
 use strongroom_proto::ids::Instance;
 use tokio::sync::oneshot;
 
-use super::Clock;
+use super::cursors::StreamRow;
+use super::{Clock, cursors};
 use super::file::{StoreFile, connect, connect_unsynced, free_reserve};
 use super::index::TermBatch;
 use crate::state::{LogId, State};
@@ -64,6 +65,8 @@ pub(super) enum Keepsake {
     },
     /// Places in the search index.
     Terms(TermBatch),
+    /// How far streams have come.
+    Streams(Vec<(String, StreamRow)>),
 }
 
 /// Something to be kept, and who waits for it.
@@ -340,6 +343,7 @@ impl Writer {
                         params![log.to_bytes(), integer(size), note],
                     )
                     .map(|_| ()),
+                Keepsake::Streams(rows) => cursors::put(connection, &rows),
                 Keepsake::Openings { log, rows } => replace_openings(connection, log, &rows),
                 Keepsake::Terms(batch) => {
                     let _ = answer.send(self.keep_terms(&batch));
@@ -383,7 +387,7 @@ fn micros(now: Timestamp) -> Timestamp {
 }
 
 /// `SQLite`'s integers are signed; places in a log stay far below 2^63.
-fn integer(value: u64) -> i64 {
+pub(super) fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
