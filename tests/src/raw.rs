@@ -12,12 +12,12 @@ use crate::people::Person;
 /// The id of every call, so that answers can be compared byte for byte.
 const ID: u64 = 7;
 
-/// A logged-in connection on which the test reads for itself.
+/// A connection on which the test reads for itself.
 pub struct Raw {
     stream: UnixStream,
     reader: BufReader<UnixStream>,
     /// Keeps the connection that logged in; nothing is read through it any more.
-    _client: Client,
+    _client: Option<Client>,
 }
 
 impl Raw {
@@ -33,7 +33,18 @@ impl Raw {
         let client = person.connect_over(stream).await.unwrap_or_else(|error| panic!("{}: {error:#}", person.slug));
         own.set_nonblocking(false).expect("a socket can block");
         let reader = BufReader::new(own.try_clone().expect("a descriptor can be doubled"));
-        Self { stream: own, reader, _client: client }
+        Self { stream: own, reader, _client: Some(client) }
+    }
+
+    /// Connects without logging in.
+    ///
+    /// # Panics
+    /// If nothing listens.
+    #[must_use]
+    pub fn unknown(socket: &Path) -> Self {
+        let stream = UnixStream::connect(socket).expect("the agent listens");
+        let reader = BufReader::new(stream.try_clone().expect("a descriptor can be doubled"));
+        Self { stream, reader, _client: None }
     }
 
     /// Calls a method and gives the line of the answer.

@@ -77,8 +77,11 @@ pub(super) async fn end(agent: &Agent, connection: &mut Connection, params: End)
     let own = target.as_ref().is_some_and(|session| session.identity == caller.identity());
     let allowed = caller.may(&agent.store.view(), Operation::SessionEnd { own }, agent.now());
     let nothing = || Failure::new(ErrorKind::NotFound, "There is no such session.");
-    // Others' sessions do not exist for who may not end them.
-    let (Ok(_), Some(target)) = (allowed, target) else { return Err(nothing()) };
+    // Others' sessions do not exist for who may not end them; that somebody tried is on record.
+    let (Ok(_), Some(target)) = (allowed, target) else {
+        agent.nothing_there(&caller, params.session.to_string(), "session.end").await;
+        return Err(nothing());
+    };
     let (by, ended) = (caller.clone(), target.actor());
     agent.store.submit(move |tx| command::end(tx, &by, &ended)).await.map_err(Failure::from)?;
     if target.id == caller.actor.session {

@@ -9,7 +9,7 @@ use strongroom_proto::ids::Slug;
 
 use super::output::Color;
 use super::{
-    account, audit, canary, ceremony, code, completions, grant, group, identity, import, list, pending, policy,
+    account, audit, canary, ceremony, code, completions, grant, group, identity, import, list, pending, policy, report,
     request, review, rotation, session, vault, when,
 };
 use crate::settings::Settings;
@@ -176,6 +176,9 @@ pub(super) enum Command {
     /// What two people do together: list, show, confirm, cancel, run
     #[command(subcommand)]
     Ceremony(ceremony::Ceremony),
+    /// Reports: access, unused, releases, exceptions, offboarding, hygiene, recertification, backups, clock, identity, pack
+    #[command(subcommand)]
+    Report(report::Report),
     /// The trail: show, verify, export
     #[command(subcommand)]
     Audit(audit::Audit),

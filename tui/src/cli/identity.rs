@@ -16,7 +16,7 @@ use super::error::CliError;
 use super::key_file::{read_attestation, read_public_key};
 use super::output::table;
 use super::pending::waits;
-use super::report::report;
+use super::report::identity_report;
 use super::vault::words;
 use super::when;
 
@@ -346,7 +346,7 @@ pub(super) async fn identity(context: &Context, command: Identity) -> Result<(),
             context.out.changed("strongroom.certificates_changed/1", body, &changed.receipt, &sentence)
         }
         Identity::Suspend { slug, reason } => suspend(context, &slug, reason).await,
-        Identity::Report { slug, days } => report(context, slug, days).await,
+        Identity::Report { slug, days } => identity_report(context, slug, days).await,
         Identity::Resume { slug, reason } => {
             let changed = context.log_in().await?.call(&Resume { identity: slug.clone(), reason }).await?;
             let body = Touched { identity: &slug, pending: None };

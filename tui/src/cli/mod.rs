@@ -180,6 +180,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), CliError> {
         Command::Pending(command) => pending::pending(context, command).await,
         Command::Policy(command) => policy::policy(context, command).await,
         Command::Ceremony(command) => ceremony::ceremony(context, command).await,
+        Command::Report(command) => report::report(context, command).await,
         Command::Audit(command) => audit::audit(context, command).await,
         Command::Session(command) => session::session(context, command).await,
         Command::Status(arguments) => session::status(context, arguments).await,

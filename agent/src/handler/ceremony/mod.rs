@@ -102,22 +102,25 @@ pub(super) async fn list(
 pub(super) async fn show(agent: &Agent, connection: &mut Connection, params: Show) -> Result<Answer<Shown>, Failure> {
     let caller = connection.caller(agent)?;
     let view = agent.store.view();
-    let ceremony = find(&view, &caller, agent, params.ceremony)?;
+    let ceremony = find(&view, &caller, agent, params.ceremony).await?;
     let item = item(agent, &view, ceremony).ok_or_else(Failure::not_found)?;
     Ok(Shown { item, certificate: ceremony.names.certificate.clone() }.into())
 }
 
-/// Finds a ceremony that the caller may see.
-fn find<'a>(
+/// Finds a ceremony that the caller may see; a refusal is recorded.
+async fn find<'a>(
     view: &'a State,
     caller: &Caller,
     agent: &Agent,
     id: strongroom_proto::ids::CeremonyId,
 ) -> Result<&'a Ceremony, Failure> {
-    let ceremony = view.ceremonies.get(&id).ok_or_else(Failure::not_found)?;
+    const EVENT: &str = "ceremony.show";
+    let Some(ceremony) = view.ceremonies.get(&id) else {
+        return Err(agent.nothing_there(caller, id.to_string(), EVENT).await);
+    };
     match caller.may_in(view, ceremony.vault, Operation::CeremonySee, agent.now()) {
         Ok(_) => Ok(ceremony),
-        Err(denial) => Err(denial.failure()),
+        Err(denial) => Err(agent.refuse(caller, denial, Some(ceremony.vault), EVENT).await),
     }
 }
 

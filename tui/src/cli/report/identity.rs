@@ -1,14 +1,14 @@
-//! `strongroom identity report`: what somebody has, took, brought in and vouched for, before they leave and after.
+//! `strongroom identity report`, also `strongroom report identity`: what somebody has, took, brought in and vouched for, before they leave and after.
 
 use strongroom_proto::ids::Slug;
 use strongroom_proto::method::identity::{Report, Reported};
 
-use super::context::Context;
-use super::error::CliError;
-use super::output::{clean, table};
-use super::when;
+use super::super::context::Context;
+use super::super::error::CliError;
+use super::super::output::{clean, table};
+use super::super::when;
 
-pub(super) async fn report(context: &Context, identity: Slug, days: Option<u32>) -> Result<(), CliError> {
+pub(in super::super) async fn report(context: &Context, identity: Slug, days: Option<u32>) -> Result<(), CliError> {
     let reported = context.log_in().await?.call(&Report { identity, days }).await?;
     context.out.answer("strongroom.identity_report/1", &reported, &text(&reported, context.out.terminal))
 }
