@@ -69,44 +69,50 @@ def main():
         need(log == origin and at <= size, f"{name} is of another log, or covers more than the newest: rolled back?")
         marks.append((at, older_root, name))
 
-    openings = {}
-    if os.path.exists(inside("openings.ndjson")):
-        with open(inside("openings.ndjson"), encoding="utf-8") as file:
-            for line in map(json.loads, file):
-                openings.setdefault(line["seq"], []).append(line)
-    seq, before, subtrees, intact, withheld = 0, "", [], 0, 0
+    def openings():
+        """The openings, ascending by record; then one that belongs to none."""
+        if os.path.exists(inside("openings.ndjson")):
+            with open(inside("openings.ndjson"), encoding="utf-8") as file:
+                yield from map(json.loads, file)
+        yield {"seq": None}
+    opened, due = openings(), {}
+    for at, expected, name in marks:
+        due.setdefault(at, []).append((expected, name))
     def reached():
         nonlocal intact
-        for at, expected, name in sorted(marks):
-            if at == seq:
-                need(root(subtrees) == expected, f"records {intact} to {seq - 1} are not what {name} was signed over")
-                intact = at
+        for expected, name in sorted(due.get(seq, [])):
+            need(root(subtrees) == expected, f"records {intact} to {seq - 1} are not what {name} was signed over")
+        intact = seq if seq in due else intact
+    seq, before, subtrees, intact, withheld, opening = 0, "", [], 0, 0, next(opened)
+    place = lambda: f"record {seq} (line {seq + 1})"
     reached()
     with open(inside("log.ndjson"), "rb") as file:
         while line := file.readline(8193):
-            place = f"record {seq} (line {seq + 1})"
-            need(seq < size, f"the checkpoint covers {size} records, but the log goes on with {place}")
-            need(line.endswith(b"\n"), f"{place} is cut off or too long")
+            seq < size or need(False, f"the checkpoint covers {size} records, but the log goes on with {place()}")
+            line[-1] == 10 or need(False, f"{place()} is cut off or too long")
             try:
                 record = json.loads(line)
-                need(record["log"] == origin, f"{place} belongs to another log: {record['log']!a}")
-                need(record["seq"] == seq, f"record {seq} is missing: line {seq + 1} holds record {record['seq']!a}")
-                need(record["ts"] >= before, f"{place} is dated before the record before it")
+                record["log"] == origin or need(False, f"{place()} belongs to another log: {record['log']!a}")
+                record["seq"] == seq or need(False, f"record {seq} is missing: line {seq + 1} holds record {record['seq']!a}")
+                record["ts"] >= before or need(False, f"{place()} is dated before the record before it")
                 commitments = dict(record.get("h", {}))
             except (ValueError, KeyError, TypeError):
-                need(False, f"{place} is no record")
+                need(False, f"{place()} is no record")
             leaf, level, before = sha256(b"\0" + line[:-1]), 0, record["ts"]
             while subtrees and subtrees[-1][0] == level:
                 leaf, level = sha256(b"\1" + subtrees.pop()[1] + leaf), level + 1
             subtrees.append((level, leaf))
-            for o in openings.pop(seq, []):
-                field = o["field"].encode()
-                value = sha256(b"\1" + len(field).to_bytes(4, "big") + field + decode(o["salt"]) + o["value"].encode())
-                need(commitments.pop(o["field"], "") == base64.b64encode(value).decode(), f"an opening is false: {o['field']!a} of {place}")
+            while opening["seq"] == seq:
+                field = opening["field"].encode()
+                value = sha256(b"\1" + len(field).to_bytes(4, "big") + field + decode(opening["salt"]) + opening["value"].encode())
+                if commitments.pop(opening["field"], "") != base64.b64encode(value).decode():
+                    need(False, f"an opening is false: {opening['field']!a} of {place()}")
+                opening = next(opened)
             withheld, seq = withheld + len(commitments), seq + 1
-            reached()
+            if seq in due:
+                reached()
     need(seq == size, f"the log ends after {seq} records, but the checkpoint covers {size}")
-    need(not openings, f"openings.ndjson opens records that the log does not have: {sorted(openings)}")
+    need(opening["seq"] is None, f"openings.ndjson is out of order, or opens a record that the log does not have: [{opening['seq']!a}]")
     print(f"verified: {origin}, {size} records, {withheld} values withheld, key {fingerprint(key)}")
     if not args.key:
         print("unpinned: the key came with the folder, so anybody could have made all of it; name it with --key")

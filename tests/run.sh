@@ -27,6 +27,7 @@ need openssl openssl "OpenSSL's command line"
 need python3 python3 "Python 3"
 need_file openssh-server "OpenSSH's server" /usr/sbin/sshd
 need sqlite3 sqlite3 "SQLite's command line"
+need_file rsyslog "rsyslog" /usr/sbin/rsyslogd
 need_file faketime "libfaketime" /usr/lib/*/faketime/libfaketime.so.1
 install_missing
 tests/fetch-sk-dummy.sh

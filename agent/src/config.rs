@@ -12,6 +12,7 @@ use crate::keystore::pkcs11::TokenConfig;
 pub use crate::login_section::Login;
 use crate::pin::PinSource;
 use crate::server::Limits;
+use crate::streams::section::{self, StreamConfig};
 pub use crate::token_section::Token;
 
 /// Where the configuration is looked for when nobody says.
@@ -64,6 +65,9 @@ pub struct Config {
     /// Backups by the running agent.
     #[serde(default)]
     pub backup: Backup,
+    /// Copies of the logs for others.
+    #[serde(rename = "stream", default)]
+    pub streams: Vec<StreamConfig>,
     /// The file that this was read from: a backup takes it along.
     #[serde(skip)]
     pub file: Option<PathBuf>,
@@ -255,6 +259,7 @@ impl Config {
             (None, None) => default_pin(),
         };
         self.second_pin = self.second_token.as_ref().map(second_pin).transpose()?;
+        section::check(&self.streams)?;
         Ok(())
     }
 
@@ -381,6 +386,15 @@ mod tests {
             "keep",
             "command",
             "drill_within_days",
+            "name",
+            "format",
+            "to",
+            "logs",
+            "openings",
+            "from",
+            "alert_after_s",
+            "resend_kib",
+            "enterprise",
             "authorities",
             "authorities_file",
             "krl",

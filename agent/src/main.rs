@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{ArgGroup, Args, Parser, Subcommand};
+use strongroom_agent::audit::state_check::{self, Checked, CheckedStore};
 use strongroom_agent::backup::drill::{self, Sample};
 use strongroom_agent::backup::emergency::emergency_admin;
 use strongroom_agent::backup::make::backup;
@@ -33,6 +34,15 @@ struct Arguments {
     config: PathBuf,
     #[command(subcommand)]
     command: Command,
+}
+
+#[derive(Subcommand)]
+enum Audit {
+    /// Replay every log and compare: whether the rows say what the records say
+    ///
+    /// Works beside a running agent, which does the same after its start and every day. Presents the PIN once. Exits with 1 if
+    /// anything differs or does not match its log.
+    CheckState,
 }
 
 #[derive(Subcommand)]
@@ -67,6 +77,9 @@ enum Command {
     HsmWorker,
     /// Check every precondition and say the remedy
     Doctor,
+    /// Look into the trail at the host
+    #[command(subcommand)]
+    Audit(Audit),
     /// Prove on the token what its profile claims: own templates, the codes of the RFCs, attacks that must fail
     ///
     /// Makes temporary keys and destroys them again. Presents the PIN once. Exits with 1 if anything failed.
@@ -396,6 +409,7 @@ async fn act(arguments: Arguments) -> anyhow::Result<ExitCode> {
             say(&mut std::io::stdout(), &text);
             Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
+        Command::Audit(Audit::CheckState) => check_state(&config),
         Command::Doctor => {
             let checks = examine(&config).await;
             let mut text = String::new();
@@ -416,6 +430,25 @@ async fn act(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
     }
+}
+
+/// `audit check-state`: whether the rows say what the logs say.
+fn check_state(config: &config::Config) -> anyhow::Result<ExitCode> {
+    let CheckedStore { checked, sealed } = state_check::check_store(config)?;
+    let mut text: String = sealed.iter().map(|flaw| format!("SEALED   {flaw}\n")).collect();
+    text.extend(checked.differences.iter().map(|difference| format!("DIFFERS  {difference}\n")));
+    let Checked { records, replayed, differences, unreadable } = &checked;
+    text.extend(unreadable.iter().map(|(log, unsaid)| format!("UNREAD   {log:?}: {unsaid}: not compared\n")));
+    text.push_str(&format!(
+        "{records} records read, {replayed} replayed; {} differences between the logs and the rows\n",
+        differences.len()
+    ));
+    say(&mut std::io::stdout(), &text);
+    Ok(if sealed.is_empty() && differences.is_empty() && unreadable.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// `token-join`: the plan, or the joining itself.

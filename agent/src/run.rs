@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::anchor::Anchors;
 use crate::audit::checkpointer::Checkpointer;
+use crate::audit::watch;
 use crate::backup::schedule;
 use crate::commands::organisation;
 use crate::config::Config;
@@ -30,8 +31,9 @@ use crate::session::registry::Registry;
 use crate::state::LogId;
 use crate::store::sealer::Sealer;
 use crate::store::sqlite::{
-    Clock, Meta, Snapshot, Store, StoreFile, StoreKeysCopy, keep_store_keys_copy, put_restore_note,
+    Clock, Meta, Snapshot, Store, StoreFile, StoreKeysCopy, keep_indexed, keep_store_keys_copy, put_restore_note,
 };
+use crate::streams::Streams;
 use crate::voice::Voices;
 
 /// How often it is looked whether the agent still speaks with the right key.
@@ -261,6 +263,7 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
         clock,
         default_scheme: config.default_scheme,
         overdue: Mutex::new(Vec::new()),
+        streams: Arc::new(Streams::begin(&store, &config.streams)?),
         ceremony: tokio::sync::Mutex::default(),
         keys_in_use: tokio::sync::RwLock::default(),
     });
@@ -292,6 +295,10 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
     let catching_up = tokio::spawn(second::catch_up::run(Arc::clone(&agent), background.clone()));
     let keeping = tokio::spawn(schedule::run(Arc::clone(&agent), config.clone(), token_id, background.clone()));
     let upkeep = tokio::spawn(crate::upkeep::run(Arc::clone(&agent), background.clone()));
+    let comparing = tokio::spawn(watch::run(store.clone(), background.clone()));
+    let indexing = tokio::spawn(keep_indexed(store.clone(), background.clone()));
+    let streaming = Arc::clone(&agent.streams).run(store.clone(), Arc::clone(&agent.clock), background.clone());
+    let streaming = tokio::spawn(streaming);
     tracing::info!(socket = %config.socket.display(), %instance, "ready");
     crate::os::notify_ready();
 
@@ -301,7 +308,7 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
         tracing::error!(?refused, "the stop could not be recorded");
     }
     background.cancel();
-    let _ = tokio::join!(signing, tending, keeping, upkeep, catching_up);
+    let _ = tokio::join!(signing, tending, keeping, upkeep, catching_up, streaming, indexing, comparing);
     workers.close().await;
     if let Some(second) = &second {
         second.close().await;

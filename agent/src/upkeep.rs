@@ -8,6 +8,7 @@ use strongroom_proto::words::{PendingStatus, RequestStatus};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::{pending, request};
+use crate::erasing::erase;
 use crate::handler::{Agent, review};
 
 /// How often it is looked. Decisions do not wait for it: what has lapsed gives nothing from that moment on.
@@ -25,6 +26,7 @@ pub(crate) async fn run(agent: Arc<Agent>, stop: CancellationToken) {
         lapse(&agent).await;
         expire(&agent).await;
         settle(&agent).await;
+        erase(&agent).await;
         agent.end_revoked().await;
         agent.raise_alarms();
     }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// Families of events.
-const FAMILIES: [&str; 22] = [
+const FAMILIES: [&str; 23] = [
     "log.",
     "agent.",
     "token.",
@@ -21,6 +21,7 @@ const FAMILIES: [&str; 22] = [
     "ceremony.",
     "audit.",
     "store.",
+    "stream.",
     "backup.",
     "drill.",
     "emergency.",

@@ -219,6 +219,8 @@ vocabulary! {
         Roles = "roles",
         /// Login by certificate.
         Certificates = "certificates",
+        /// The erasure of somebody's names from the trail.
+        Erasure = "erasure",
         /// A vault's policy that allows more than before.
         VaultPolicy = "vault-policy",
         /// The organisation's policy that allows more than before.

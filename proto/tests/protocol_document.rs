@@ -368,6 +368,8 @@ fn every_method_has_an_example_that_its_types_read() {
                         ceremony::Cancel,
                         ceremony::Run,
                         audit::Read,
+                        audit::Search,
+                        audit::Erase,
                         audit::Leaves,
                         audit::Checkpoint,
                         audit::Export,

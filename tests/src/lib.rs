@@ -18,6 +18,7 @@ pub mod pending;
 pub mod people;
 pub mod pty;
 pub mod raw;
+pub mod receivers;
 pub mod recovery;
 pub mod refused;
 pub mod schemes;

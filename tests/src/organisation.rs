@@ -234,6 +234,21 @@ impl Organisation {
     }
 }
 
+/// Whatever a test did: at its end the rows say what the logs say. A test that broke store or token has nothing to compare.
+impl Drop for Organisation {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let Ok(output) = self.launch.command(&["audit", "check-state"]).stdin(std::process::Stdio::null()).output()
+        else {
+            return;
+        };
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(!said.contains("DIFFERS") && !said.contains("UNREAD"), "{said}");
+    }
+}
+
 /// A profile that lets a worker write beside a module of the test's own, where that one keeps its log.
 fn profile_for(module: &Path, base: &str, root: &Path) -> PathBuf {
     let (_, text) = *BUILT_IN.iter().find(|(name, _)| *name == base).expect("a built-in profile");

@@ -661,10 +661,13 @@ async fn a_copy_of_the_store_keys_that_the_agent_did_not_sign_is_refused_found_b
         assert!(json["failures"][0].as_str().unwrap().contains(flaw), "{json}");
         std::thread::sleep(std::time::Duration::from_millis(1_100));
     }
-    // The next start makes one, and signs it.
+    // The next start makes one, and signs it: before it is ready, but after it listens.
     office.organisation.running().stop();
     office.organisation.start();
     drill(&office, &["--sample", "1"], false);
+    wait_for("a new copy", || {
+        store().query_row("SELECT count(*) FROM store_keys_copy", [], |row| row.get::<_, i64>(0)).unwrap() == 1
+    });
     std::thread::sleep(std::time::Duration::from_millis(1_100));
     office.back_up(&[]);
     drill(&office, &["--sample", "1"], true);

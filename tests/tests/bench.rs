@@ -43,3 +43,19 @@ fn workers_are_measured_against_the_module_in_process() {
     }
     assert!(!table.contains("NaN"), "{table}");
 }
+
+#[test]
+fn a_long_trail_is_measured_too() {
+    let table = bench(&["--quick", "--trail", "3_000"]);
+    for line in [
+        "appending",
+        "indexing behind it",
+        "by a person, of an account",
+        "replaying every log",
+        "strongroom audit verify",
+        "proto/verify.py",
+    ] {
+        assert_eq!(table.matches(line).count(), 1, "{line}: {table}");
+    }
+    assert!(!table.contains("NaN"), "{table}");
+}

@@ -59,6 +59,8 @@ fn naming_a_vault(vault: &str) -> Vec<(&'static str, Value)> {
         ("vault.freeze", json!({"vault": vault, "reason": "why not"})),
         ("vault.thaw", json!({"vault": vault, "reason": "why not"})),
         ("audit.read", json!({"vault": vault})),
+        ("audit.search", json!({"vault": vault, "event": "code.release"})),
+        ("audit.search", json!({"vault": vault, "account": "one", "identity": "manager", "ticket": "t"})),
         ("audit.leaves", json!({"vault": vault, "from": 0, "limit": 10})),
         ("audit.checkpoint", json!({"vault": vault})),
         ("audit.export", json!({"vault": vault})),

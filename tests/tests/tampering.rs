@@ -378,6 +378,9 @@ async fn an_untouched_store_is_not_sealed() {
     let doctor = tools::output(&mut scene.organisation.launch.command(&["doctor"]));
     assert!(String::from_utf8(doctor.stdout).unwrap().contains("3 logs match"));
     scene.organisation.start();
+    let state = tools::output(&mut scene.organisation.launch.command(&["audit", "check-state"]));
+    let said = String::from_utf8(state.stdout).unwrap();
+    assert!(state.status.success() && said.contains("; 0 differences between"), "{said}");
     take(&mut scene.witness.connect().await, "acme/one").await.unwrap();
     assert_eq!(take(&mut scene.tech.connect().await, "acme/one").await, Err(ErrorKind::NotFound));
 }

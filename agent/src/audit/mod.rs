@@ -3,3 +3,5 @@
 
 pub mod anchor;
 pub mod checkpointer;
+pub mod state_check;
+pub mod watch;

@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Opens the configured token. SoftHSM empties and rewrites its token file at every login, so while the agent logs in there
 /// is no token for a moment (seen in tests): then it is looked for again. That happens before a PIN is presented; a refused
 /// PIN is never presented again.
-pub(super) fn open_token(config: &Config) -> anyhow::Result<BlockingWorker> {
+pub(crate) fn open_token(config: &Config) -> anyhow::Result<BlockingWorker> {
     let mut tries = 0;
     loop {
         tries += 1;

@@ -4,7 +4,7 @@
 //! file with size and hash and the end of every log, and is signed by the agent identity key. It never holds a PIN.
 
 pub mod archive;
-mod beside;
+pub(crate) mod beside;
 pub mod drill;
 pub mod emergency;
 mod files;

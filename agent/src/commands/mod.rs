@@ -4,6 +4,7 @@
 pub mod account;
 pub mod canary;
 pub mod ceremony;
+pub mod erasure;
 pub mod grant;
 pub mod group;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub mod rotation;
 pub mod second;
 pub mod session;
 pub mod step_up;
+pub mod stream;
 pub mod vault;
 
 use jiff::Timestamp;

@@ -87,6 +87,24 @@ pub fn stopped(tx: &mut Tx<'_>) -> Result<((), Receipt), Refusal> {
     Ok(((), receipt))
 }
 
+/// Records that rows say what no record does, and seals what they belong to: everything, if it is about the organisation.
+///
+/// # Errors
+/// Only if it cannot be written down: the org log is sealed already.
+pub fn state_differs(tx: &mut Tx<'_>, log: LogId, count: usize, first: &str) -> Result<((), Receipt), Refusal> {
+    let mut draft = Draft::new("audit.state_differs")
+        .detail("differences", count)
+        .detail("first", first.chars().take(REASON_LEN_MAX).collect::<String>())
+        .detail("alert", "the store holds what no record speaks of: releases were stopped");
+    draft.outcome = RecordOutcome::Failed;
+    if let LogId::Vault(vault) = log {
+        draft.target.vault = Some(vault);
+    }
+    let receipt = tx.append(LogId::Org, draft)?;
+    tx.state.sealed.insert(log, format!("its rows say what its log does not: {first}"));
+    Ok(((), receipt))
+}
+
 /// Records that the store was put back from a backup. `note` is what the restore left: a flat JSON object of texts and
 /// integers.
 ///

@@ -10,7 +10,7 @@ use strongroom_proto::words::{Assurance, OrgRole, PendingStatus, VaultRole};
 
 use super::identity::certificates;
 use super::step_up::Signed;
-use super::{Caller, about_identity, policy};
+use super::{Caller, about_identity, erasure, policy};
 use crate::access::{Denial, Operation, decide, facts, org_facts};
 use crate::state::group::Member;
 use crate::state::pending::{Pending, PendingChange, Principals};
@@ -166,7 +166,7 @@ fn stands_behind(state: &State, pending: &Pending, now: Timestamp) -> bool {
         },
         PendingChange::Member { .. } => Operation::MemberAdd { own },
         PendingChange::Roles { .. } => Operation::RolesChange { own },
-        PendingChange::Certificates => Operation::IdentityUpdate { own },
+        PendingChange::Certificates | PendingChange::Erasure => Operation::IdentityUpdate { own },
         PendingChange::VaultPolicy { .. } => Operation::PolicySet,
         PendingChange::OrgPolicy { .. } => Operation::OrgPolicySet,
     };
@@ -318,6 +318,10 @@ fn apply(tx: &mut Tx<'_>, caller: &Caller, pending: &Pending, in_person: bool) -
             let identity = pending.identity.and_then(|id| tx.state.identities.get(&id)).cloned().ok_or_else(gone)?;
             let principals = pending.names.clone().ok_or_else(gone)?;
             certificates::place(tx, identity, principals)
+        }
+        PendingChange::Erasure => {
+            let identity = pending.identity.and_then(|id| tx.state.identities.get(&id)).cloned().ok_or_else(gone)?;
+            erasure::begin(tx, identity)
         }
         PendingChange::VaultPolicy { vault, before, after } => policy::replace(tx, *vault, before, after),
         PendingChange::OrgPolicy { before, after } => policy::replace_org(tx, before, after),

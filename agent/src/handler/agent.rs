@@ -8,8 +8,13 @@ use strongroom_proto::rpc::PROTOCOL_VERSION;
 
 use super::{Agent, Answer, Connection};
 use crate::keystore::worker::{TokenState, WorkerStatus, Workers};
+use crate::state::State as Published;
 
-pub(super) async fn status(agent: &Agent, _: &mut Connection, _: Status) -> Result<Answer<StatusResult>, Failure> {
+pub(super) async fn status(
+    agent: &Agent,
+    connection: &mut Connection,
+    _: Status,
+) -> Result<Answer<StatusResult>, Failure> {
     let token = agent.workers.serves();
     let view = agent.store.view();
     let sealed = agent.store.sealed().is_some();
@@ -21,7 +26,7 @@ pub(super) async fn status(agent: &Agent, _: &mut Connection, _: Status) -> Resu
         (false, false) => State::HsmUnavailable,
         (false, true) => State::Ready,
     };
-    let result = StatusResult {
+    let mut result = StatusResult {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         protocol: PROTOCOL_VERSION,
         instance: agent.instance,
@@ -36,8 +41,27 @@ pub(super) async fn status(agent: &Agent, _: &mut Connection, _: Status) -> Resu
         held_back: agent.throttle.lock().unwrap_or_else(PoisonError::into_inner).held_back(std::time::Instant::now()),
         certificates: agent.authorities.any(),
         overdue: agent.overdue.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        streams: Vec::new(),
     };
+    // What streams are called and how much they carry is for those who read the trail; that one is behind, for everybody who
+    // watches this agent.
+    if operates(agent, &view, connection) {
+        result.streams = agent.streams.status(agent.wall());
+        result.overdue.extend(agent.streams.overdue());
+    } else if agent.streams.any_overdue() {
+        result.overdue.push("a copy of the trail is behind: strongroom status --streams".to_owned());
+    }
     Ok(result.into())
+}
+
+/// True in a session of an org admin or auditor. Asking for the status keeps no session alive.
+fn operates(agent: &Agent, view: &Published, connection: &Connection) -> bool {
+    connection.session.as_ref().is_some_and(|session| {
+        let identity = view.identities.get(&session.identity);
+        agent.sessions.lives(session.id)
+            && agent.now() < session.expires_at
+            && identity.is_some_and(|identity| identity.is_active(agent.now()) && !identity.roles.is_empty())
+    })
 }
 
 fn second_token(agent: &Agent, complete: bool) -> SecondToken {

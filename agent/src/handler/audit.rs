@@ -7,19 +7,19 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use strongroom_proto::audit::checkpoint::SignedCheckpoint;
 use strongroom_proto::audit::record::Record;
 use strongroom_proto::error::{ErrorKind, Failure};
-use strongroom_proto::ids::Slug;
+use strongroom_proto::ids::{AccountId, IdentityId, Slug};
 use strongroom_proto::method::audit::{
-    Checkpoint, CheckpointResult, Export, Exported, Item, LEAVES_LEN_MAX, Leaves, LeavesPage, PAGE_LEN_MAX,
-    Page as WirePage, Read,
+    Checkpoint, CheckpointResult, Erase, Erasing, Export, Exported, Item, LEAVES_LEN_MAX, Leaves, LeavesPage,
+    PAGE_LEN_MAX, Page as WirePage, Read, Search,
 };
 
 use super::{Agent, Answer, Connection};
 use crate::access::{Operation, Scope};
 use crate::audit::checkpointer::CheckpointError;
-use crate::commands::{Caller, session as command};
+use crate::commands::{Caller, REASON_LEN_MAX, check_some_text, erasure, session as command};
 use crate::state::{LogId, State};
 use crate::store::StoreError;
-use crate::store::sqlite::{Page, StoredRecord};
+use crate::store::sqlite::{Page, Query, Readers, StoredRecord};
 use crate::store::tx::origin;
 
 /// Records of a page when nobody says.
@@ -68,10 +68,7 @@ pub(super) async fn read(
     params: Read,
 ) -> Result<Answer<WirePage>, Failure> {
     let caller = connection.caller(agent)?;
-    let limit = params.limit.unwrap_or(PAGE_LEN);
-    if limit == 0 || limit > PAGE_LEN_MAX {
-        return Err(Failure::new(ErrorKind::InvalidParams, format!("limit is 1 to {PAGE_LEN_MAX}.")));
-    }
+    let limit = page_limit(params.limit)?;
     if params.from.is_some() && params.before.is_some() {
         return Err(Failure::new(ErrorKind::InvalidParams, "Give from or before, not both."));
     }
@@ -113,10 +110,77 @@ pub(super) async fn read(
 }
 
 fn within(record: &StoredRecord, scope: &Scope) -> bool {
-    serde_json::from_str::<Record>(&record.record)
-        .ok()
-        .and_then(|record| record.target.account)
-        .is_some_and(|account| scope.covers(account))
+    serde_json::from_str::<Record>(&record.record).is_ok_and(|record| concerns(&record, scope))
+}
+
+/// True if a record is about an account that somebody may use.
+fn concerns(record: &Record, scope: &Scope) -> bool {
+    record.target.account.is_some_and(|account| scope.covers(account))
+}
+
+pub(super) async fn search(
+    agent: &Agent,
+    connection: &mut Connection,
+    params: Search,
+) -> Result<Answer<WirePage>, Failure> {
+    let caller = connection.caller(agent)?;
+    let limit = page_limit(params.limit)?;
+    if params.account.is_some() && params.vault.is_none() {
+        return Err(Failure::new(ErrorKind::InvalidParams, "account needs a vault: the org log is about none."));
+    }
+    let (_, log, scope, whole) =
+        find(agent, &caller, params.vault.as_ref(), Operation::TrailRead, "audit.read").await?;
+    note_read(agent, connection, &caller, log).await?;
+    let view = agent.store.view();
+    let size = view.heads.get(&log).map_or(0, |head| head.frontier.size());
+    let before = params.before.unwrap_or(size).min(size);
+    let store = agent.store.clone();
+    let asked = Arc::clone(&view);
+    let found = blocking(move || {
+        let query = question(&asked, store.readers(), log, params)?;
+        store.readers().search(log, &query, before, limit as usize, |record| whole || concerns(record, &scope))
+    })
+    .await?;
+    let (mut items, mut next, mut bytes) = (Vec::new(), found.next, 0);
+    for record in found.records {
+        bytes += record.record.len() * 2;
+        if bytes > PAGE_BYTES_MAX {
+            next = Some(record.seq + 1);
+            break;
+        }
+        items.push(Item { seq: record.seq, record: record.record, openings: record.openings });
+    }
+    Ok(WirePage { log: origin(&view, log).to_string(), size, items, next }.into())
+}
+
+/// The question in ids. A name that there has never been becomes an id that nobody has: nothing fits it, and the search takes as
+/// long as for somebody whose name exists elsewhere.
+fn question(view: &State, readers: &Readers, log: LogId, params: Search) -> Result<Query, StoreError> {
+    let mut query = Query {
+        event: params.event,
+        outcome: params.outcome,
+        session: params.session,
+        ticket: params.ticket,
+        since: params.since,
+        until: params.until,
+        ..Query::default()
+    };
+    if let Some(slug) = &params.identity {
+        query.identity = Some(view.identity(slug).map_or_else(IdentityId::random, |identity| identity.id));
+    }
+    if let (Some(slug), LogId::Vault(vault)) = (&params.account, log) {
+        let today = view.account(vault, slug).map(|account| account.id);
+        let account = today.map_or_else(|| readers.account_once_named(log, slug.as_str()), |id| Ok(Some(id)))?;
+        query.account = Some(account.unwrap_or_else(AccountId::random));
+    }
+    Ok(query)
+}
+
+fn page_limit(limit: Option<u32>) -> Result<u32, Failure> {
+    match limit.unwrap_or(PAGE_LEN) {
+        limit @ 1..=PAGE_LEN_MAX => Ok(limit),
+        _ => Err(Failure::new(ErrorKind::InvalidParams, format!("limit is 1 to {PAGE_LEN_MAX}."))),
+    }
 }
 
 /// Reading a log is an event of that log, once per connection and hour: a screen that polls must not fill it.
@@ -143,6 +207,18 @@ pub(super) async fn blocking<T: Send + 'static>(
         .await
         .map_err(|_| Failure::new(ErrorKind::Internal, "The read ended abnormally."))?
         .map_err(Failure::from)
+}
+
+pub(super) async fn erase(
+    agent: &Agent,
+    connection: &mut Connection,
+    params: Erase,
+) -> Result<Answer<Erasing>, Failure> {
+    let caller = connection.caller(agent)?;
+    check_some_text("reason", &params.reason, REASON_LEN_MAX)?;
+    let erased = agent.store.submit(move |tx| erasure::erase(tx, &caller, &params.identity, &params.reason)).await?;
+    let (erasure::Erasing { pending, in_force }, receipt) = erased.into_parts();
+    Ok(Erasing { in_force, pending, receipt }.into())
 }
 
 pub(super) async fn leaves(

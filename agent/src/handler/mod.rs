@@ -52,6 +52,7 @@ use crate::session::flights::Flights;
 use crate::session::registry::Registry;
 use crate::state::{LogId, State};
 use crate::store::sqlite::{Clock, Store};
+use crate::streams::Streams;
 use crate::voice::Voices;
 
 /// A running agent: what all calls share. The assembly in [`crate::run`] is the only place that makes one.
@@ -88,6 +89,8 @@ pub struct Agent {
     pub default_scheme: Scheme,
     /// What an operator should have done by now, in sentences.
     pub overdue: Mutex<Vec<String>>,
+    /// Copies of the logs for others.
+    pub streams: Arc<Streams>,
     /// Held while a ceremony runs: one at a time.
     pub ceremony: tokio::sync::Mutex<()>,
     /// Held for reading while a vault key is in use. Whoever is about to destroy one takes it for writing once: what began
@@ -311,6 +314,8 @@ impl Service for Agent {
             method::ceremony::Cancel => ceremony::cancel,
             method::ceremony::Run => ceremony::run,
             method::audit::Read => audit::read,
+            method::audit::Search => audit::search,
+            method::audit::Erase => audit::erase,
             method::audit::Leaves => audit::leaves,
             method::audit::Checkpoint => audit::checkpoint,
             method::audit::Export => audit::export,

@@ -22,7 +22,13 @@ const RECENT: SignedDuration = SignedDuration::from_hours(24);
 const ENDS_SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// The notices for a caller, most urgent first.
-pub(super) fn notices(view: &State, caller: &Caller, now: Timestamp, held_back: &[(Timestamp, Alarm)]) -> Vec<String> {
+pub(super) fn notices(
+    view: &State,
+    caller: &Caller,
+    now: Timestamp,
+    held_back: &[(Timestamp, Alarm)],
+    streams: &[String],
+) -> Vec<String> {
     let mut notices = Vec::new();
     if let Some(identity) = view.identities.get(&caller.identity()) {
         if identity.status == IdentityStatus::Held {
@@ -38,6 +44,7 @@ pub(super) fn notices(view: &State, caller: &Caller, now: Timestamp, held_back: 
     glass(view, caller, now, &mut notices);
     if caller.may(view, Operation::OrgTrailRead, now).is_ok() {
         held(held_back, now, &mut notices);
+        notices.extend(streams.iter().take(EACH_MAX).map(|behind| format!("Look at {behind}.")));
     }
     let requests =
         open(view).filter(|request| request.status(now) == RequestStatus::Waiting && !request.awaits_review());

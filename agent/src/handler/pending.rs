@@ -114,6 +114,7 @@ fn summary(view: &State, pending: &Pending) -> String {
             let principals = pending.names.clone().unwrap_or_default().join(", ");
             format!("{who} logs in by certificates for {principals}")
         }
+        PendingChange::Erasure => format!("the names of {who} are erased from the trail"),
         PendingChange::VaultPolicy { .. } => format!("{vault} has a policy that allows more"),
         PendingChange::OrgPolicy { .. } => "the organisation has a policy that allows more".to_owned(),
     }

@@ -24,7 +24,7 @@ pub(super) fn proved(view: &State, session: &Session, caller: &Caller, agent: &A
         assurance: session.assurance,
         idle_timeout_s: session.idle_timeout.as_secs(),
         expires_at: session.expires_at,
-        notices: notices(view, caller, now, &held_back),
+        notices: notices(view, caller, now, &held_back, &agent.streams.overdue()),
     })
 }
 

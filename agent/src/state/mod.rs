@@ -6,6 +6,7 @@
 pub mod campaign;
 pub mod canary;
 pub mod ceremony;
+pub mod erasure;
 pub mod group;
 pub mod pending;
 pub mod recent;
@@ -18,6 +19,7 @@ use std::collections::BTreeSet;
 
 use imbl::{GenericOrdMap, shared_ptr::DefaultSharedPtr};
 use jiff::Timestamp;
+use strongroom_proto::audit::checkpoint::Origin;
 use strongroom_proto::audit::merkle::{Frontier, Hash};
 use strongroom_proto::ids::{
     AccountId, CampaignId, CeremonyId, GrantId, GroupId, IdentityId, OrgId, PendingId, RequestId, Slug, VaultId,
@@ -28,6 +30,7 @@ use strongroom_proto::words::OrgRole;
 use self::campaign::{Campaign, VaultReview};
 use self::canary::Canary;
 use self::ceremony::Ceremony;
+use self::erasure::Erasure;
 use self::group::{Group, Member};
 use self::pending::Pending;
 use self::recent::Recent;
@@ -64,6 +67,15 @@ impl LogId {
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         if bytes == [0; 16] { Self::Org } else { Self::Vault(VaultId::from_uuid(uuid::Uuid::from_bytes(bytes))) }
+    }
+
+    /// The origin of its checkpoints.
+    #[must_use]
+    pub fn origin(self, org: OrgId) -> Origin {
+        match self {
+            Self::Org => Origin::org(org),
+            Self::Vault(vault) => Origin::vault(org, vault),
+        }
     }
 }
 
@@ -165,6 +177,8 @@ pub struct State {
     pub open_campaigns: Map<CampaignId, ()>,
     /// What was decided in them, by vault.
     pub vault_reviews: Map<(CampaignId, VaultId), VaultReview>,
+    /// Whose names are erased, or are about to be.
+    pub erasures: Map<IdentityId, Erasure>,
     /// Decoys, by account.
     pub canaries: Map<AccountId, Canary>,
     /// Accounts whose seeds have to be replaced.
@@ -227,6 +241,7 @@ impl State {
             campaigns: Map::new(),
             open_campaigns: Map::new(),
             vault_reviews: Map::new(),
+            erasures: Map::new(),
             canaries: Map::new(),
             rotations: Map::new(),
             recent: Map::new(),

@@ -81,6 +81,8 @@ pub enum PendingChange {
     },
     /// An identity logs in by certificate: by those that name one of [`Pending::names`].
     Certificates,
+    /// An identity's names are erased from the trail.
+    Erasure,
     /// A vault has another policy.
     VaultPolicy {
         /// Which vault.
@@ -109,6 +111,7 @@ impl PendingChange {
             Self::Member { .. } => PendingKind::Member,
             Self::Roles { .. } => PendingKind::Roles,
             Self::Certificates => PendingKind::Certificates,
+            Self::Erasure => PendingKind::Erasure,
             Self::VaultPolicy { .. } => PendingKind::VaultPolicy,
             Self::OrgPolicy { .. } => PendingKind::OrgPolicy,
         }
@@ -119,7 +122,11 @@ impl PendingChange {
     pub const fn is_for_admins(&self) -> bool {
         matches!(
             self,
-            Self::Roles { .. } | Self::OrgPolicy { .. } | Self::Certificates | Self::Grant { beyond_cap: true, .. }
+            Self::Roles { .. }
+                | Self::OrgPolicy { .. }
+                | Self::Certificates
+                | Self::Erasure
+                | Self::Grant { beyond_cap: true, .. }
         )
     }
 

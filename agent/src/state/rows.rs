@@ -493,6 +493,9 @@ row!(Org, "org", decides: true,
 row!(Identity, "identity", decides: true,
     key: |identity| identity.id.as_bytes().to_vec(), log: |_| LogId::Org, names: IdentityNames,
     place: |identity, state| {
+        if let Some(before) = state.identities.get(&identity.id).filter(|before| before.names.slug != identity.names.slug) {
+            state.identity_slugs.remove(&before.names.slug.clone());
+        }
         state.identity_slugs.insert(identity.names.slug.clone(), identity.id);
         index(&mut state.officers, identity.id, !identity.roles.is_empty());
         state.identities.insert(identity.id, identity);

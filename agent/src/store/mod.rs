@@ -7,7 +7,9 @@ pub mod sqlite;
 pub mod tx;
 
 #[cfg(test)]
-mod tests;
+mod search_tests;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use strongroom_proto::error::{ErrorKind, Failure};
 

@@ -5,6 +5,7 @@ use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit as _};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
+use strongroom_proto::audit::opening::Opening;
 use strongroom_proto::ids::OrgId;
 use zeroize::Zeroizing;
 
@@ -130,6 +131,14 @@ impl Sealer {
         self.mac(&[b"head", &log.to_bytes(), frontier, state, last_ts.as_bytes()]).finalize().into_bytes().into()
     }
 
+    /// Under what a value of a field of a log's records stands in the index: 64 bits of an HMAC. Without the key the index shows
+    /// neither values nor which logs have the same.
+    #[must_use]
+    pub fn term(&self, log: LogId, field: &str, value: &[u8]) -> i64 {
+        let tag = self.mac(&[b"term", &log.to_bytes(), field.as_bytes(), value]).finalize().into_bytes();
+        i64::from_be_bytes(tag.first_chunk::<8>().copied().unwrap_or_default())
+    }
+
     /// Encrypts a text that belongs to a place of a log: the openings of a record.
     ///
     /// # Errors
@@ -143,6 +152,18 @@ impl Sealer {
             .encrypt((&nonce).into(), Payload { msg: text, aad: &aad })
             .map_err(|_| StoreError::Encoding("opening"))?;
         Ok([nonce.as_slice(), &sealed].concat())
+    }
+
+    /// Encrypts the openings of one record together; nothing if there are none.
+    ///
+    /// # Errors
+    /// [`StoreError::Encoding`].
+    pub fn seal_openings(&self, log: LogId, seq: u64, openings: &[Opening]) -> Result<Option<Vec<u8>>, StoreError> {
+        if openings.is_empty() {
+            return Ok(None);
+        }
+        let plain = serde_json::to_vec(openings).map(Zeroizing::new).map_err(|_| StoreError::Encoding("opening"))?;
+        self.seal_text(log, &seq.to_be_bytes(), &plain).map(Some)
     }
 
     /// Opens [`Sealer::seal_text`]. `None` if it was changed or moved.

@@ -56,7 +56,7 @@ fn admin() -> NewIdentity {
 }
 
 /// A store file with the keys that open it, so that it can be opened again.
-struct Bench {
+pub(crate) struct Bench {
     folder: TempDir,
     org: Org,
     keys: [u8; 64],
@@ -64,7 +64,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let keys = StoreKeys::random().unwrap();
         let mut bytes = [0; 64];
         bytes[..32].copy_from_slice(keys.tags());
@@ -80,25 +80,33 @@ impl Bench {
         bench
     }
 
-    fn path(&self) -> std::path::PathBuf {
+    pub(crate) fn path(&self) -> std::path::PathBuf {
         self.folder.path().join("store.sqlite")
     }
 
-    fn sealer(&self) -> Sealer {
+    pub(crate) fn sealer(&self) -> Sealer {
         Sealer::new(self.org.id, StoreKeys::for_tests(&self.keys))
     }
 
-    fn open(&self, anchors: &Anchors) -> Store {
+    pub(crate) fn open(&self, anchors: &Anchors) -> Store {
         let now = Arc::clone(&self.now);
         let clock: Clock = Arc::new(move || *now.lock().unwrap());
         Store::start(StoreFile::open(&self.path()).unwrap(), self.sealer(), Instance::random(), clock, anchors).unwrap()
     }
 
-    fn anchors(&self) -> Anchors {
+    pub(crate) fn anchors(&self) -> Anchors {
         Anchors::read(&self.folder.path().join("anchors")).unwrap()
     }
 
-    async fn founded(&self) -> Store {
+    pub(crate) fn time(&self) -> Timestamp {
+        *self.now.lock().unwrap()
+    }
+
+    pub(crate) fn pass(&self, time: SignedDuration) {
+        *self.now.lock().unwrap() += time;
+    }
+
+    pub(crate) async fn founded(&self) -> Store {
         let store = self.open(&self.anchors());
         let (org, admin) = (self.org.clone(), admin());
         store.submit(move |tx| organisation::found(tx, &org, &admin)).await.unwrap();

@@ -13,7 +13,6 @@ use strongroom_proto::audit::record::{Actor, From, GrantRef, RECORD_VERSION, Rec
 use strongroom_proto::error::Failure;
 use strongroom_proto::ids::Instance;
 use strongroom_proto::method::Receipt;
-use zeroize::Zeroizing;
 
 use super::StoreError;
 use super::sealer::{Sealer, StoredRow};
@@ -249,7 +248,7 @@ impl<'a> Tx<'a> {
             h.insert(field.to_owned(), opening.commitment().ok_or(StoreError::Encoding("opening"))?);
             openings.push(opening);
         }
-        let openings = self.seal_openings(log, seq, &openings)?;
+        let openings = self.sealer.seal_openings(log, seq, &openings)?;
         let record = Record {
             actor: draft.actor,
             agent: self.instance,
@@ -273,14 +272,6 @@ impl<'a> Tx<'a> {
         self.state.latest = now;
         self.records.push(Placed { log, seq, record, leaf, openings });
         Ok(Receipt { log: origin, seq, leaf: hex::encode(leaf) })
-    }
-
-    fn seal_openings(&self, log: LogId, seq: u64, openings: &[Opening]) -> Result<Option<Vec<u8>>, StoreError> {
-        if openings.is_empty() {
-            return Ok(None);
-        }
-        let plain = serde_json::to_vec(openings).map(Zeroizing::new).map_err(|_| StoreError::Encoding("opening"))?;
-        self.sealer.seal_text(log, &seq.to_be_bytes(), &plain).map(Some)
     }
 
     /// The origin of a log.
@@ -312,10 +303,7 @@ impl<'a> Tx<'a> {
 /// The origin of a log: what its checkpoints and records name.
 #[must_use]
 pub fn origin(state: &State, log: LogId) -> Origin {
-    match log {
-        LogId::Org => Origin::org(state.org_id()),
-        LogId::Vault(vault) => Origin::vault(state.org_id(), vault),
-    }
+    log.origin(state.org_id())
 }
 
 /// The state digest of a log: SHA-256 over kind, key, version and tag of its rows, in order, length-prefixed. It goes

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::opening::Opening;
 
+mod ahead;
 mod error;
 mod milestone;
 mod openings;

@@ -6,3 +6,5 @@ pub mod export;
 pub mod merkle;
 pub mod opening;
 pub mod record;
+pub mod record_proof;
+pub mod replay;

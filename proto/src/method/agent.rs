@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::method;
-use crate::ids::Instance;
+use crate::ids::{Instance, Slug};
 
 /// Asks how the agent is. Allowed without a session; says nothing about vaults.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -40,6 +40,9 @@ pub struct StatusResult {
     /// What an operator should have done by now, in sentences: a backup, a drill.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overdue: Vec<String>,
+    /// Copies of the logs for others, as the configuration has them. Only in sessions of org admins and auditors.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<Stream>,
     /// The processes that serve the token. Empty from an agent that does not say.
     #[serde(default)]
     pub workers: Vec<Worker>,
@@ -49,6 +52,22 @@ pub struct StatusResult {
     /// The second token, if one has joined. While either serves, codes are given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub second_token: Option<SecondToken>,
+}
+
+/// How far a copy of the logs has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stream {
+    /// Its name in the configuration.
+    pub name: Slug,
+    /// Whether it has a connection.
+    pub connected: bool,
+    /// Records that its receiver has not taken.
+    pub records_behind: u64,
+    /// How long ago the oldest of them was made, in seconds.
+    pub behind_s: u64,
+    /// What went wrong last; absent since records were taken again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
 }
 
 /// How the second token is.

@@ -1,10 +1,12 @@
 //! `audit.*`: the trail. Records travel as their bytes; names that were committed to travel beside them as openings.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::method;
+use super::{Receipt, method};
 use crate::audit::opening::Opening;
-use crate::ids::Slug;
+use crate::audit::record::RecordOutcome;
+use crate::ids::{PendingId, SessionId, Slug};
 
 /// Most records of one page.
 pub const PAGE_LEN_MAX: u32 = 500;
@@ -54,6 +56,72 @@ pub struct Item {
     pub record: String,
     /// The values behind its commitments.
     pub openings: Vec<Opening>,
+}
+
+/// Searches a log: the newest records that match everything given, newest first. As [`Read`], it is recorded, and who may use only
+/// some accounts finds the records of those. What it finds is checked against the leaves; that it finds everything rests on an
+/// index that is no part of the log: for proofs read or export the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Search {
+    /// Which vault's log; absent means the org log (admins and org auditors).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault: Option<Slug>,
+    /// Who acted, or whom it was about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Slug>,
+    /// Which account of the vault, by its name now or when it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<Slug>,
+    /// Which event, for example `code.release`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// Whether it happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<RecordOutcome>,
+    /// Which session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionId>,
+    /// Which ticket; upper and lower case are the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
+    /// Not before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Only records before this place: where to go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
+    /// At most this many, 1 to [`PAGE_LEN_MAX`]; 100 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+method!(Search => "audit.search" -> Page);
+
+/// Erases the names of somebody who was revoked: from their rows, and from every log the values behind the commitments that name
+/// them. Records, leaves and roots stay. Waits for a second person (`pending.confirm`). Admins only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Erase {
+    /// Who.
+    pub identity: Slug,
+    /// Why, 1 to 500 bytes.
+    pub reason: String,
+}
+method!(Erase => "audit.erase" -> Erasing);
+
+/// What becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erasing {
+    /// True if it goes on now; false while it waits.
+    pub in_force: bool,
+    /// What a second person confirms, or may look at later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<PendingId>,
+    /// The record.
+    pub receipt: Receipt,
 }
 
 /// Reads leaf hashes, so that anybody who may read part of a log can check the whole tree.

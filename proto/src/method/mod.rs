@@ -111,6 +111,8 @@ pub const NAMES: &[&str] = &[
     ceremony::Cancel::NAME,
     ceremony::Run::NAME,
     audit::Read::NAME,
+    audit::Search::NAME,
+    audit::Erase::NAME,
     audit::Leaves::NAME,
     audit::Checkpoint::NAME,
     audit::Export::NAME,

@@ -38,6 +38,11 @@ pub(super) struct Size {
 impl Size {
     pub(super) const FULL: Self =
         Self { identities: 10_000, vaults: 1_000, accounts_each: 10, grants_each: 100, records: 1_000_000 };
+    /// A middling organisation with a long past.
+    pub(super) const fn of_trail(records: usize) -> Self {
+        Self { identities: 100, vaults: 20, accounts_each: 10, grants_each: 20, records }
+    }
+
     pub(super) const QUICK: Self = Self { identities: 20, vaults: 3, accounts_each: 2, grants_each: 5, records: 500 };
 }
 
@@ -172,7 +177,14 @@ impl Crowd {
                     })?;
                     tx.put(key(*place, *id))?;
                 }
-                Ok(((), tx.append(LogId::Org, Draft::new("identity.enrol"))?))
+                let mut receipt = None;
+                for (place, id) in &some {
+                    let mut draft = Draft::new("identity.enrol").detail("kind", "technician").detail("roles", "");
+                    draft.target.identity = Some(*id);
+                    draft.target.key = Some(fingerprint(*place));
+                    receipt = Some(tx.append(LogId::Org, draft)?);
+                }
+                receipt.map(|receipt| ((), receipt)).ok_or_else(|| Failure::not_found().into())
             });
             done(enrol.await)?;
         }
@@ -238,8 +250,15 @@ impl Crowd {
                 })?;
             }
             let mut receipt = None;
+            for account in &accounts {
+                let mut draft = admin.draft(&tx.state, "account.create").detail("revision", 1);
+                draft.target.account = Some(*account);
+                tx.append(LogId::Vault(id), draft)?;
+            }
+            let from = tx.now.to_string();
             for ((grant, _), identity) in grants.iter().zip(&people) {
-                let mut draft = admin.draft(&tx.state, "grant.give").detail("role", "viewer");
+                let draft = admin.draft(&tx.state, "grant.give").detail("role", "viewer");
+                let mut draft = draft.detail("from", from.as_str());
                 draft.target.grant = Some(*grant);
                 draft.target.identity = Some(*identity);
                 receipt = Some(tx.append(LogId::Vault(id), draft)?);

@@ -10,6 +10,7 @@ mod measure;
 mod people;
 mod scale;
 mod soak;
+mod trail;
 mod workers;
 
 use std::io::Write as _;
@@ -28,6 +29,8 @@ struct Options {
     people: bool,
     /// What the worker process costs, instead of the usual table.
     workers: bool,
+    /// A trail of so many records, instead of the usual table.
+    trail: Option<u64>,
     /// So many releases in a row, instead of the usual table.
     soak: Option<u64>,
 }
@@ -52,13 +55,18 @@ pub fn main(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
                 let number = arguments.next().context("--soak needs a number of releases")?;
                 options.soak = Some(number.replace('_', "").parse().context("--soak needs a number of releases")?);
             }
+            trail::CHILD => return trail::verify(arguments.next().context("which folder")?.as_ref()),
+            "--trail" => {
+                let number = arguments.next().context("--trail needs a number of records")?;
+                options.trail = Some(number.replace('_', "").parse().context("--trail needs a number of records")?);
+            }
             "--quick" => options.quick = true,
             "--people" => options.people = true,
             "--scale" => options.scale = true,
-            other => bail!("{other} is not known: --quick, --people, --scale, --workers, --soak N"),
+            other => bail!("{other} is not known: --quick, --people, --scale, --workers, --soak N, --trail N"),
         }
     }
-    if !options.quick {
+    if !options.quick && options.trail.is_none() {
         build_agent()?;
     }
     if options.workers {
@@ -67,6 +75,8 @@ pub fn main(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if let Some(releases) = options.soak {
         runtime.block_on(soak::run(releases))
+    } else if let Some(records) = options.trail {
+        runtime.block_on(trail::run(records, records.min(1_000_000)))
     } else if options.people {
         runtime.block_on(people::run(options.quick))
     } else if options.scale {

@@ -185,6 +185,8 @@ async fn ceremonies(house: &mut House) {
 
 async fn trail(house: &mut House) {
     step!(house, manager, "audit.read", {"vault": "acme"});
+    // Reading is recorded once per connection and hour: somebody else searches.
+    step!(house, viewer, "audit.search", {"vault": "acme", "event": "code.release"});
     step!(house, manager, "audit.leaves", {"vault": "acme", "from": 0, "limit": 10});
     step!(house, manager, "audit.checkpoint", {"vault": "acme"});
     step!(house, manager, "audit.export", {"vault": "acme"});
@@ -193,6 +195,7 @@ async fn trail(house: &mut House) {
 async fn leavers(house: &mut House) {
     step!(house, manager, "rotation.list", {});
     step!(house, admin, "identity.revoke", {"identity": "leaver", "reason": "left"});
+    step!(house, admin, "audit.erase", {"identity": "leaver", "reason": "asked for it"});
     step!(house, manager, "rotation.dismiss", {"account": "acme/old", "reason": "is shut down this week"});
 }
 

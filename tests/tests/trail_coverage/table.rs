@@ -130,6 +130,8 @@ pub(crate) const LINES: &[Line] = &[
         ],
     ),
     leaves("audit.read", &[(Vault, "audit.read")]),
+    leaves("audit.search", &[(Vault, "audit.read")]),
+    leaves("audit.erase", &[(Org, "audit.erase")]),
     silent("audit.leaves", "hashes tell nothing of what was recorded"),
     silent("audit.checkpoint", "a size and a root tell nothing of what was recorded"),
     leaves("audit.export", &[(Vault, "audit.export")]),
@@ -257,6 +259,12 @@ pub(crate) const REFUSALS: &[Refusal] = &[
         viewer: Allowed("a viewer reads the trail of the accounts"),
         stranger: Denied(Org, "audit.read"),
     },
+    Refusal {
+        method: "audit.search",
+        viewer: Allowed("a viewer searches the trail of the accounts"),
+        stranger: Denied(Org, "audit.read"),
+    },
+    org("audit.erase", "audit.erase"),
     Refusal {
         method: "audit.leaves",
         viewer: Allowed("a viewer may check the tree"),

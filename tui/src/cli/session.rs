@@ -3,7 +3,9 @@
 use clap::Subcommand;
 use serde::Serialize;
 use strongroom_proto::ids::SessionId;
-use strongroom_proto::method::agent::{Health, State, Status as StatusCall, StatusResult, TokenTrouble, Worker};
+use strongroom_proto::method::agent::{
+    Health, State, Status as StatusCall, StatusResult, Stream, TokenTrouble, Worker,
+};
 use strongroom_proto::method::session::{self, End, WhoamiResult};
 
 use super::context::Context;
@@ -31,7 +33,11 @@ pub(super) enum Session {
 
 /// `strongroom status`
 #[derive(Debug, clap::Args)]
-pub(super) struct Status {}
+pub(super) struct Status {
+    /// Log in and show how far copies of the logs have come; for org admins and auditors
+    #[arg(long)]
+    streams: bool,
+}
 
 /// `strongroom whoami`
 #[derive(Debug, clap::Args)]
@@ -58,8 +64,9 @@ pub(super) async fn session(context: &Context, command: Session) -> Result<(), C
 }
 
 /// Shows the agent's state; codes are given or the exit code is 7.
-pub(super) async fn status(context: &Context, _arguments: Status) -> Result<(), CliError> {
-    let status = context.connect().await?.call(&StatusCall {}).await?;
+pub(super) async fn status(context: &Context, arguments: Status) -> Result<(), CliError> {
+    let mut client = if arguments.streams { context.log_in().await? } else { context.connect().await? };
+    let status = client.call(&StatusCall {}).await?;
     context.out.answer("strongroom.status/1", &status, &status_text(&status))?;
     let problem = match status.state {
         State::Ready => return Ok(()),
@@ -138,8 +145,19 @@ fn status_text(status: &StatusResult) -> String {
     if status.held_back > 0 {
         pairs.push(("held back", format!("logins of {} users or keys", status.held_back)));
     }
+    pairs.extend(status.streams.iter().map(|stream| ("stream", stream_text(stream))));
     pairs.extend(status.overdue.iter().map(|sentence| ("overdue", sentence.clone())));
     lines(&pairs)
+}
+
+fn stream_text(stream: &Stream) -> String {
+    let state = if stream.connected { "connected" } else { "NOT connected" };
+    let lag = match stream.records_behind {
+        0 => "up to date".to_owned(),
+        count => format!("{count} records behind, the oldest of {} s ago", stream.behind_s),
+    };
+    let error = stream.last_error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
+    format!("{}, {state}, {lag}{error}", stream.name)
 }
 
 fn whoami_text(who: &WhoamiResult) -> String {
@@ -184,12 +202,22 @@ mod tests {
             certificates: false,
             second_token: None,
             overdue: vec!["there is no backup yet".into()],
+            streams: vec![Stream {
+                name: "siem".parse().unwrap(),
+                connected: false,
+                records_behind: 12,
+                behind_s: 901,
+                last_error: Some("Connection refused".into()),
+            }],
         };
         let text = status_text(&status);
         assert!(text.starts_with("state         NO CODES: sealed"), "{text}");
         assert!(text.contains("store         FAILING\n"), "{text}");
         assert!(text.contains("worker        ok for 61 s, 20 MiB, replaced once\n"), "{text}");
         assert!(text.contains("held back     logins of 2 users or keys\n"), "{text}");
+        let stream =
+            "stream        siem, NOT connected, 12 records behind, the oldest of 901 s ago: Connection refused\n";
+        assert!(text.contains(stream), "{text}");
         assert!(text.contains("overdue       there is no backup yet\n"), "{text}");
         assert!(text.contains("its clock     2026-11-21 19:00:00Z\n"), "{text}");
     }

@@ -1,6 +1,6 @@
 //! Random histories of grants, groups, requests, confirmations, suspensions, revocations, freezes and clock steps, run by the real
 //! commands and told to a small reference model. After every step each person tries every account: a code is given exactly when the
-//! model gives it, and behind whoever gets one stand two other people.
+//! model gives it, and behind whoever gets one stand two other people. And after every step the logs alone say what the state says.
 
 mod model;
 mod world;
@@ -70,6 +70,7 @@ proptest! {
         for step in &steps {
             world.take(step);
             world.compare(step);
+            world.compare_with_logs(step);
         }
     }
 }

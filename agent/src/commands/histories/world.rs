@@ -15,6 +15,7 @@ use strongroom_proto::words::{Algorithm, Assurance, IdentityKind, OrgRole, OtpKi
 use super::Step;
 use super::model::{Model, Right};
 use crate::access::{Release, Scope};
+use crate::audit::state_check::{Records, check};
 use crate::commands::identity::NewIdentity;
 use crate::commands::step_up::Signed;
 use crate::commands::{Caller, grant, group, identity, organisation, pending, request, session, vault};
@@ -23,8 +24,9 @@ use crate::state::group::GroupNames;
 use crate::state::pending::PendingChange;
 use crate::state::rows::{Account, AccountNames, IdentityNames, Key, KeyNames, Org, Policy, VaultNames};
 use crate::state::{LogId, State};
+use crate::store::StoreError;
 use crate::store::sealer::Sealer;
-use crate::store::tx::{Draft, Refusal, Tx};
+use crate::store::tx::{Draft, Placed, Refusal, Tx};
 
 /// Two admins, a manager of both vaults, and three people who hold what histories give them.
 pub(super) const PEOPLE: usize = 6;
@@ -32,6 +34,8 @@ const START_S: i64 = 1_795_262_400;
 
 pub(super) struct World {
     state: State,
+    /// The records of every log.
+    trail: Trail,
     sealer: Sealer,
     instance: Instance,
     /// The wall clock, which goes where it likes.
@@ -108,6 +112,17 @@ fn new_identity(place: usize, roles: Vec<OrgRole>) -> NewIdentity {
     }
 }
 
+/// Records by log, in their order.
+#[derive(Default)]
+struct Trail(BTreeMap<LogId, Vec<String>>);
+
+impl Records for Trail {
+    fn from(&self, log: LogId, place: u64) -> Result<Vec<String>, StoreError> {
+        let all = self.0.get(&log).map_or(&[][..], Vec::as_slice);
+        Ok(all[usize::try_from(place).unwrap()..].to_vec())
+    }
+}
+
 impl World {
     /// Two admins of whom both have been active, a manager, two vaults of two accounts each, an empty group, and
     /// somebody who may ask for access. The other two have been enrolled by the first admin, and nobody else stands behind them.
@@ -122,6 +137,7 @@ impl World {
         let admin = new_identity(0, vec![OrgRole::Admin]);
         let mut world = Self {
             state: State::empty(org.clone()),
+            trail: Trail::default(),
             sealer: Sealer::new(org.id, StoreKeys::random().unwrap()),
             instance: Instance::random(),
             wall_s: START_S,
@@ -200,7 +216,13 @@ impl World {
                     names: AccountNames { slug: account_name(number), issuer: String::new(), label: String::new() },
                 })?;
             }
-            Ok(((), tx.append(LogId::Vault(id), Draft::new("account.import"))?))
+            let whole = serde_json::to_string(&tx.state.policies[&id].rules).unwrap();
+            for account in accounts {
+                let mut draft = Draft::new("account.create").detail("revision", 1);
+                draft.target.account = Some(account);
+                tx.append(LogId::Vault(id), draft)?;
+            }
+            Ok(((), tx.append(LogId::Vault(id), Draft::new("policy.set").detail("after", whole))?))
         })
         .unwrap();
         // Admin 0 gives, admin 1 confirms: two people stand behind the manager and those who may ask.
@@ -230,8 +252,8 @@ impl World {
         let mut tx = Tx::new(self.state.clone(), &self.sealer, self.instance, wall);
         let Refusal { failure, record, also } = match command(&mut tx, &people) {
             Ok((value, _)) => {
-                self.state = tx.finish().unwrap().0;
-                self.latest_s = self.now_s();
+                let (state, _, records) = tx.finish().unwrap();
+                self.commit(state, records);
                 return Ok(value);
             }
             Err(refusal) => refusal,
@@ -242,10 +264,24 @@ impl World {
             if let Some(also) = also {
                 also(&mut tx).unwrap();
             }
-            self.state = tx.finish().unwrap().0;
-            self.latest_s = self.now_s();
+            let (state, _, records) = tx.finish().unwrap();
+            self.commit(state, records);
         }
         Err(failure)
+    }
+
+    fn commit(&mut self, state: State, records: Vec<Placed>) {
+        self.state = state;
+        self.latest_s = self.now_s();
+        for record in records {
+            self.trail.0.entry(record.log).or_default().push(record.record);
+        }
+    }
+
+    /// The records alone say what the state says.
+    pub(super) fn compare_with_logs(&self, step: &Step) {
+        let checked = check(&self.state, &self.trail).unwrap();
+        assert_eq!(checked.differences, [], "after {step:?}");
     }
 
     fn give(&mut self, by: usize, wanted: &Wanted) -> Result<grant::Given, Failure> {

@@ -187,7 +187,7 @@ pub fn hold(tx: &mut Tx<'_>, caller: &Caller, cause: &str, draft: Draft) -> Resu
     tx.append(LogId::Org, draft).map(|_receipt| ())
 }
 
-pub(super) fn found(
+pub(in super::super) fn found(
     tx: &Tx<'_>,
     caller: &Caller,
     event: &'static str,

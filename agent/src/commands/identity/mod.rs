@@ -21,6 +21,7 @@ use crate::state::rows::{Identity, IdentityNames, Key};
 use crate::store::tx::{Draft, Refusal, Tx};
 
 pub use self::change::{Change, roles, update};
+pub(super) use self::end::found;
 pub use self::end::{Ended, hold, resume, revoke, suspend};
 pub use self::keys::{key_add, key_remove};
 

@@ -293,6 +293,16 @@ pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
+/// Opens a connection for what can be made anew from the logs: its commits wait for no sync, so that a slow disk holds up no release
+/// for them. In a write-ahead log what a power cut takes of them is their end, whole commits, and never what was synced later.
+pub(super) fn connect_unsynced(path: &Path) -> Result<Connection, StoreError> {
+    let connection = connect(path)?;
+    connection
+        .execute_batch("PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;")
+        .map_err(|error| StoreError::Open(error.to_string()))?;
+    Ok(connection)
+}
+
 /// Opens a connection that can only read.
 pub(super) fn connect_reader(path: &Path) -> Result<Connection, StoreError> {
     let read = |error: rusqlite::Error| StoreError::Read(error.to_string());

@@ -2,17 +2,20 @@
 //! anchor is checked. What does not fit seals its vault; if the org log does not fit, everything is sealed.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row as SqlRow, params};
-use strongroom_proto::audit::merkle::{Frontier, Hash, leaf_hash};
+use rusqlite::{Connection, Row as SqlRow};
+use strongroom_proto::audit::merkle::{Frontier, Hash};
 use strongroom_proto::ids::{IdentityId, OrgId};
 
 use super::recent;
+use super::verify::{LogFlaw, Verifying};
 use crate::audit::anchor::Anchors;
 use crate::state::campaign::{Campaign, VaultReview};
 use crate::state::canary::Canary;
 use crate::state::ceremony::Ceremony;
+use crate::state::erasure::Erasure;
 use crate::state::group::{Group, Member};
 use crate::state::pending::Pending;
 use crate::state::request::Request;
@@ -27,8 +30,12 @@ use crate::store::sealer::{Sealer, StoredRow, Tampered};
 use crate::store::tx::{digest, origin};
 
 /// Loads and verifies. Without an `org` row the store is as `init` begins it.
+///
+/// With `alone`, the path of a store that nobody else writes to, further connections verify logs on all processors; without it
+/// everything is seen as of this connection's transaction.
 pub(super) fn load(
     connection: &Connection,
+    alone: Option<&Path>,
     sealer: &Sealer,
     org: OrgId,
     anchors: &Anchors,
@@ -41,10 +48,17 @@ pub(super) fn load(
         agent_key: String::new(),
     });
     let mut flaws: BTreeMap<LogId, String> = BTreeMap::new();
-    load_rows(connection, sealer, &mut state, &mut flaws)?;
-    let heads = load_heads(connection, sealer, &mut flaws)?;
-    for (log, head) in heads {
-        match verify_log(connection, &state, log, &head, anchors) {
+    let mut end_flaws = BTreeMap::new();
+    let heads = load_heads(connection, sealer, &mut end_flaws)?;
+    let verifying = Verifying::new(org, &heads, anchors);
+    let verified = std::thread::scope(|scope| {
+        let helpers = alone.map(|path| verifying.help(scope, path)).unwrap_or_default();
+        load_rows(connection, sealer, &mut state, &mut flaws)?;
+        verifying.finish(connection, helpers)
+    })?;
+    flaws.extend(end_flaws);
+    for ((log, head), verified) in heads.into_iter().zip(verified) {
+        match verified.and_then(|()| rows_match(&state, log, &head)) {
             // Only a log that matches moves the time: a forged one could end every timed grant.
             Ok(()) if !flaws.contains_key(&log) => state.latest = state.latest.max(head.last_ts),
             Ok(()) => {}
@@ -148,6 +162,7 @@ fn place(stored: &StoredRow, sealer: &Sealer, state: &mut State) -> Result<(), T
         Campaign::KIND => put::<Campaign>,
         VaultReview::KIND => put::<VaultReview>,
         Canary::KIND => put::<Canary>,
+        Erasure::KIND => put::<Erasure>,
         Rotation::KIND => put::<Rotation>,
         _ => {
             return Err(Tampered { kind: stored.kind.clone(), key: hex::encode(&stored.key), flaw: "unknown kind" });
@@ -183,58 +198,11 @@ fn load_heads(
     Ok(heads)
 }
 
-enum LogFlaw {
-    Broken(String),
-    Read(StoreError),
-}
-
-/// Recomputes the root from the records, passing by every anchored size, and the state digest from the rows.
-fn verify_log(
-    connection: &Connection,
-    state: &State,
-    log: LogId,
-    head: &Head,
-    anchors: &Anchors,
-) -> Result<(), LogFlaw> {
-    let broken = |flaw: &str| LogFlaw::Broken(flaw.to_owned());
-    let sql = |error| LogFlaw::Read(read(error));
-    let anchor = anchors.of(origin(state, log).as_str());
-    let mut frontier = Frontier::new();
-    let mut statement =
-        connection.prepare("SELECT seq, leaf, record FROM audit WHERE log = ?1 ORDER BY seq").map_err(sql)?;
-    let mut rows = statement.query(params![log.to_bytes()]).map_err(sql)?;
-    while let Some(row) = rows.next().map_err(sql)? {
-        let seq: i64 = row.get(0).map_err(sql)?;
-        if u64::try_from(seq) != Ok(frontier.size()) {
-            return Err(LogFlaw::Broken(format!("record {} is missing", frontier.size())));
-        }
-        let leaf: Hash = row.get(1).map_err(sql)?;
-        let record: Option<String> = row.get(2).map_err(sql)?;
-        // The tree is made of the leaves; a record that was edited beside its leaf must not be shown to anybody.
-        if record.is_none_or(|record| leaf_hash(record.as_bytes()) != leaf) {
-            return Err(LogFlaw::Broken(format!("record {} is not what was recorded", frontier.size())));
-        }
-        frontier.push(leaf);
-        if anchor.is_some_and(|anchor| anchor.size == frontier.size() && anchor.root != frontier.root()) {
-            return Err(LogFlaw::Broken(format!("it differs from the anchor at {} records", frontier.size())));
-        }
+fn rows_match(state: &State, log: LogId, head: &Head) -> Result<(), LogFlaw> {
+    if digest(state, log) == head.state {
+        return Ok(());
     }
-    if let Some(anchor) = anchor
-        && anchor.size > frontier.size()
-    {
-        return Err(LogFlaw::Broken(format!(
-            "it has {} records, but {} were anchored: an older store was put back",
-            frontier.size(),
-            anchor.size
-        )));
-    }
-    if frontier != head.frontier {
-        return Err(broken("its records do not match the end of its log"));
-    }
-    if digest(state, log) != head.state {
-        return Err(broken("its rows do not match the state digest of its log"));
-    }
-    Ok(())
+    Err(LogFlaw::Broken("its rows do not match the state digest of its log".to_owned()))
 }
 
 /// Notes that somebody took the code of a window, and tells who did before.

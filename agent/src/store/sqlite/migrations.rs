@@ -9,6 +9,8 @@ use crate::store::StoreError;
 const MIGRATIONS: &[(&str, &str)] = &[
     ("initial", include_str!("migrations/0001_initial.sql")),
     ("store_keys_copy", include_str!("migrations/0002_store_keys_copy.sql")),
+    ("audit_term", include_str!("migrations/0003_audit_term.sql")),
+    ("streams", include_str!("migrations/0004_streams.sql")),
 ];
 
 /// Brings the schema up to this agent's version.

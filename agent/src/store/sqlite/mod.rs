@@ -1,12 +1,16 @@
 //! The embedded engine: one SQLite file, one writer thread with group commit, a few readers. It owns its file alone
 //! (flock), so the verified state lives in memory and the file is only ever appended to from it.
 
+mod cursors;
 mod file;
+mod index;
 mod load;
 mod migrations;
 mod read;
 mod recent;
+mod search;
 mod snapshot;
+mod verify;
 mod writer;
 
 use std::sync::{Arc, RwLock};
@@ -16,11 +20,15 @@ use strongroom_proto::ids::Instance;
 use strongroom_proto::method::Receipt;
 use tokio::sync::oneshot;
 
+pub use self::cursors::{Place, StreamRow};
 pub use self::file::{
     Meta, SecondMeta, StoreFile, StoreKeysCopy, keep_second, keep_store_keys_copy, promote_second, put_restore_note,
 };
+pub use self::index::{Indexer, run as keep_indexed};
 pub(crate) use self::load::take_window;
+pub(crate) use self::read::recorded_at;
 pub use self::read::{Page, Readers, StoredRecord};
+pub use self::search::{Found, Query};
 pub use self::snapshot::{LogEnd, Snapshot, snapshot};
 use self::writer::{End, Job, Queue, Writer};
 use super::durable::Durable;
@@ -55,7 +63,7 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let org = file.meta()?.org;
         let sealer: Arc<Sealer> = sealer.into();
-        let state = load::load(&file.connection, &sealer, org, anchors)?;
+        let state = load::load(&file.connection, Some(&file.path), &sealer, org, anchors)?;
         let published = Arc::new(RwLock::new(Arc::new(state.clone())));
         let readers = Arc::new(Readers::new(file.path.clone(), Arc::clone(&sealer)));
         let queue = Arc::new(Queue::new());
@@ -125,8 +133,25 @@ impl Store {
     /// # Errors
     /// As [`Store::submit`].
     pub async fn keep_checkpoint(&self, log: crate::state::LogId, size: u64, note: String) -> Result<(), StoreError> {
+        self.keep(writer::Keepsake::Checkpoint { log, size, note }).await
+    }
+
+    /// Puts other openings in the place of those of some records; nothing in the place of those that have none any more. What was
+    /// there is overwritten in the file.
+    ///
+    /// # Errors
+    /// As [`Store::submit`].
+    pub async fn replace_openings(
+        &self,
+        log: crate::state::LogId,
+        rows: Vec<(u64, Option<Vec<u8>>)>,
+    ) -> Result<(), StoreError> {
+        self.keep(writer::Keepsake::Openings { log, rows }).await
+    }
+
+    async fn keep(&self, what: writer::Keepsake) -> Result<(), StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.queue.push_note(writer::Note { log, size, note, answer })?;
+        self.queue.push_note(writer::Note { what, answer })?;
         answered.await.unwrap_or(Err(StoreError::Closed))
     }
 

@@ -13,6 +13,8 @@ use crate::state::LogId;
 use crate::store::StoreError;
 use crate::store::sealer::Sealer;
 
+/// Records of one read of [`texts`].
+const TEXTS_LEN: u32 = 1_000;
 /// Idle connections that are kept.
 const IDLE_MAX: usize = 4;
 
@@ -38,9 +40,27 @@ pub enum Page {
 
 /// When a record was made, from its last bytes: members stand in the order of their names, and behind `ts` only the version
 /// follows. `None` if it is no record.
-pub(super) fn recorded_at(record: &str) -> Option<Timestamp> {
+pub(crate) fn recorded_at(record: &str) -> Option<Timestamp> {
     let (_, tail) = record.rsplit_once("\"ts\":\"")?;
     tail.split('"').next()?.parse().ok()
+}
+
+/// What was changed beside its leaf is shown to nobody as a record.
+fn whole(records: Vec<StoredRecord>, flaw: Option<u64>) -> Result<Vec<StoredRecord>, StoreError> {
+    match flaw {
+        Some(seq) => Err(StoreError::Sealed(format!("record {seq} is not what was recorded"))),
+        None => Ok(records),
+    }
+}
+
+/// The bytes of records from a place on, up to one that was pruned.
+pub(super) fn texts(connection: &Connection, log: LogId, from: u64) -> rusqlite::Result<Vec<String>> {
+    let from = i64::try_from(from).unwrap_or(i64::MAX);
+    connection
+        .prepare_cached("SELECT record FROM audit WHERE log = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3")?
+        .query_map(params![log.to_bytes(), from, TEXTS_LEN], |row| row.get::<_, Option<String>>(0))?
+        .map_while(Result::transpose)
+        .collect()
 }
 
 /// A few connections that can only read.
@@ -65,7 +85,6 @@ impl Readers {
     /// [`StoreError::Read`]; [`StoreError::Sealed`] if a record was changed or removed beside its leaf.
     pub fn records(&self, log: LogId, page: Page, limit: u32) -> Result<Vec<StoredRecord>, StoreError> {
         let (records, flaw) = self.with(|connection| {
-            let mut flaw = None;
             let (sql, place) = match page {
                 Page::From(seq) => (
                     "SELECT seq, record, openings, leaf FROM audit WHERE log = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3",
@@ -79,24 +98,53 @@ impl Readers {
             let place = i64::try_from(place).unwrap_or(i64::MAX);
             let mut statement = connection.prepare_cached(sql)?;
             let mut rows = statement.query(params![log.to_bytes(), place, limit])?;
-            let mut records = Vec::new();
-            while let Some(row) = rows.next()? {
-                let seq = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
-                let openings = self.open(log, seq, row.get(2)?);
-                let record: Option<String> = row.get(1)?;
-                let leaf: Hash = row.get(3)?;
-                match record.filter(|record| leaf_hash(record.as_bytes()) == leaf) {
-                    Some(record) => records.push(StoredRecord { seq, record, openings }),
-                    None => flaw = Some(seq),
-                }
-            }
-            Ok((records, flaw))
+            self.take(log, &mut rows)
         })?;
-        match flaw {
-            // What was changed beside its leaf is shown to nobody as a record.
-            Some(seq) => Err(StoreError::Sealed(format!("record {seq} is not what was recorded"))),
-            None => Ok(records),
+        whole(records, flaw)
+    }
+
+    /// Reads the records at these places, as many of them as there are, in the order asked for. Blocks.
+    ///
+    /// # Errors
+    /// As [`Readers::records`].
+    pub fn records_at(&self, log: LogId, places: &[u64]) -> Result<Vec<StoredRecord>, StoreError> {
+        let (records, flaw) = self.at_once(|connection| {
+            let mut one = connection
+                .prepare_cached("SELECT seq, record, openings, leaf FROM audit WHERE log = ?1 AND seq = ?2")?;
+            let (mut all, mut flaw) = (Vec::with_capacity(places.len()), None);
+            for place in places {
+                let place = i64::try_from(*place).unwrap_or(i64::MAX);
+                let (records, broken) = self.take(log, &mut one.query(params![log.to_bytes(), place])?)?;
+                all.extend(records);
+                flaw = flaw.or(broken);
+            }
+            Ok((all, flaw))
+        })?;
+        whole(records, flaw)
+    }
+
+    /// Takes records from rows, and the place of one that does not fit its leaf.
+    fn take(&self, log: LogId, rows: &mut rusqlite::Rows<'_>) -> rusqlite::Result<(Vec<StoredRecord>, Option<u64>)> {
+        let (mut records, mut flaw) = (Vec::new(), None);
+        while let Some(row) = rows.next()? {
+            let seq = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
+            let openings = self.open(log, seq, row.get(2)?);
+            let record: Option<String> = row.get(1)?;
+            let leaf: Hash = row.get(3)?;
+            match record.filter(|record| leaf_hash(record.as_bytes()) == leaf) {
+                Some(record) => records.push(StoredRecord { seq, record, openings }),
+                None => flaw = Some(seq),
+            }
         }
+        Ok((records, flaw))
+    }
+
+    /// Reads the bytes of records from a place on, as many as come at once. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn texts(&self, log: LogId, from: u64) -> Result<Vec<String>, StoreError> {
+        self.with(|connection| texts(connection, log, from))
     }
 
     /// Passes on the records of a log after `since` that hold `needle`, newest first, until `take` says no. Blocks.
@@ -176,7 +224,17 @@ impl Readers {
         })
     }
 
-    fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+    /// As [`Readers::with`], all of it as of one moment: many small reads share one read transaction, which costs more than they do.
+    pub(super) fn at_once<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        self.with(|connection| {
+            let moment = connection.unchecked_transaction()?;
+            let result = work(&moment)?;
+            moment.commit()?;
+            Ok(result)
+        })
+    }
+
+    pub(super) fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match idle {
             Some(connection) => connection,

@@ -11,6 +11,7 @@ use strongroom_proto::audit::merkle::{Frontier, Hash, leaf_hash};
 
 use super::file::{Meta, StoreKeysCopy, connect_reader, read_meta, read_store_keys_copy};
 use super::load;
+use super::read::texts;
 use crate::audit::anchor::Anchors;
 use crate::state::rows::Org;
 use crate::state::{LogId, State};
@@ -83,9 +84,17 @@ impl Snapshot {
     pub fn load(&self, sealer: &Sealer, anchors: &Anchors) -> Result<State, StoreError> {
         let org = self.meta()?.org;
         self.connection.execute_batch("BEGIN").map_err(read)?;
-        let state = load::load(&self.connection, sealer, org, anchors);
+        let state = load::load(&self.connection, None, sealer, org, anchors);
         self.connection.execute_batch("COMMIT").map_err(read)?;
         state
+    }
+
+    /// Reads the bytes of records from a place on, as many as come at once.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn texts(&self, log: LogId, from: u64) -> Result<Vec<String>, StoreError> {
+        texts(&self.connection, log, from).map_err(read)
     }
 
     /// Recomputes size and root of every log from its records alone. Needs no keys: what it says is what the records say,
@@ -100,10 +109,7 @@ impl Snapshot {
         let logs: Vec<[u8; 16]> =
             logs.query_map([], |row| row.get(0)).map_err(read)?.collect::<Result<_, _>>().map_err(read)?;
         for log in logs.into_iter().map(LogId::from_bytes) {
-            let origin = match log {
-                LogId::Org => Origin::org(org),
-                LogId::Vault(vault) => Origin::vault(org, vault),
-            };
+            let origin = log.origin(org);
             let mut frontier = Frontier::new();
             let mut statement = self
                 .connection

@@ -11,8 +11,10 @@ use strongroom_proto::error::Failure;
 use strongroom_proto::ids::Instance;
 use tokio::sync::oneshot;
 
-use super::Clock;
-use super::file::{StoreFile, connect, free_reserve};
+use super::cursors::StreamRow;
+use super::{Clock, cursors};
+use super::file::{StoreFile, connect, connect_unsynced, free_reserve};
+use super::index::TermBatch;
 use crate::state::{LogId, State};
 use crate::store::StoreError;
 use crate::store::sealer::Sealer;
@@ -43,11 +45,33 @@ pub(super) trait Job: Send {
     fn settle(self: Box<Self>, end: End);
 }
 
-/// A signed checkpoint to be kept.
+/// What is kept beside the logs, and is no record itself.
+pub(super) enum Keepsake {
+    /// A signed checkpoint.
+    Checkpoint {
+        /// Of which log.
+        log: LogId,
+        /// Over how many records.
+        size: u64,
+        /// The signed note.
+        note: String,
+    },
+    /// Openings that replace those of records.
+    Openings {
+        /// Of which log.
+        log: LogId,
+        /// Place, and what is left of the record's openings.
+        rows: Vec<(u64, Option<Vec<u8>>)>,
+    },
+    /// Places in the search index.
+    Terms(TermBatch),
+    /// How far streams have come.
+    Streams(Vec<(String, StreamRow)>),
+}
+
+/// Something to be kept, and who waits for it.
 pub(super) struct Note {
-    pub(super) log: LogId,
-    pub(super) size: u64,
-    pub(super) note: String,
+    pub(super) what: Keepsake,
     pub(super) answer: oneshot::Sender<Result<(), StoreError>>,
 }
 
@@ -191,6 +215,8 @@ pub(super) struct Writer {
     published: Arc<RwLock<Arc<State>>>,
     queue: Arc<Queue>,
     failures: u32,
+    /// For the search index; opened when it is first needed.
+    unsynced: Option<Connection>,
 }
 
 impl Writer {
@@ -203,7 +229,7 @@ impl Writer {
         published: Arc<RwLock<Arc<State>>>,
         queue: Arc<Queue>,
     ) -> Self {
-        Self { file, sealer, instance, clock, state, published, queue, failures: 0 }
+        Self { file, sealer, instance, clock, state, published, queue, failures: 0, unsynced: None }
     }
 
     pub(super) fn run(mut self) {
@@ -215,6 +241,7 @@ impl Writer {
             }
         }
         // The file and its lock go before the answer: whoever waits may open the store at once.
+        drop(self.unsynced);
         drop(self.file);
         drop(ending);
     }
@@ -307,19 +334,51 @@ impl Writer {
     }
 
     fn keep(&mut self, notes: Vec<Note>) {
-        for note in notes {
-            let kept = self
-                .file
-                .connection
-                .execute(
-                    "INSERT INTO checkpoint (log, size, note) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-                    params![note.log.to_bytes(), integer(note.size), note.note],
-                )
-                .map(|_| ())
-                .map_err(|error| StoreError::Commit(error.to_string()));
-            let _ = note.answer.send(kept);
+        for Note { what, answer } in notes {
+            let connection = &mut self.file.connection;
+            let kept = match what {
+                Keepsake::Checkpoint { log, size, note } => connection
+                    .execute(
+                        "INSERT INTO checkpoint (log, size, note) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                        params![log.to_bytes(), integer(size), note],
+                    )
+                    .map(|_| ()),
+                Keepsake::Streams(rows) => cursors::put(connection, &rows),
+                Keepsake::Openings { log, rows } => replace_openings(connection, log, &rows),
+                Keepsake::Terms(batch) => {
+                    let _ = answer.send(self.keep_terms(&batch));
+                    continue;
+                }
+            };
+            let _ = answer.send(kept.map_err(|error| StoreError::Commit(error.to_string())));
         }
     }
+}
+
+impl Writer {
+    /// On a connection of its own, in this thread: two that write at once would wait for each other.
+    fn keep_terms(&mut self, batch: &TermBatch) -> Result<(), StoreError> {
+        let connection = match &mut self.unsynced {
+            Some(connection) => connection,
+            none => none.insert(connect_unsynced(&self.file.path)?),
+        };
+        batch.write(connection).map_err(|error| StoreError::Commit(error.to_string()))
+    }
+}
+
+/// Overwrites what it replaces, in the file and in the write-ahead log.
+fn replace_openings(connection: &mut Connection, log: LogId, rows: &[(u64, Option<Vec<u8>>)]) -> rusqlite::Result<()> {
+    connection.execute_batch("PRAGMA secure_delete = ON")?;
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    {
+        let mut put = transaction.prepare_cached("UPDATE audit SET openings = ?3 WHERE log = ?1 AND seq = ?2")?;
+        for (seq, openings) in rows {
+            put.execute(params![log.to_bytes(), integer(*seq), openings])?;
+        }
+    }
+    transaction.commit()?;
+    // Whoever reads just now keeps the old pages alive a little longer: the next checkpoint takes them.
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
 /// Records carry microseconds: decide with what will be written.
@@ -328,7 +387,7 @@ fn micros(now: Timestamp) -> Timestamp {
 }
 
 /// `SQLite`'s integers are signed; places in a log stay far below 2^63.
-fn integer(value: u64) -> i64 {
+pub(super) fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 

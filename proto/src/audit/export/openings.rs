@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use super::ahead::Glance;
 use super::read::Lines;
 use super::{OPENING_LEN_MAX, OPENINGS_FILE, OpeningLine, VerifyError};
-use crate::audit::record::Record;
 
 /// The file of openings, and the next line of it.
 pub(super) struct Openings {
@@ -30,7 +30,7 @@ impl Openings {
     }
 
     /// Checks the openings of the next record against its commitments.
-    pub(super) fn check(&mut self, record: &Record) -> Result<(), VerifyError> {
+    pub(super) fn check(&mut self, record: &Glance) -> Result<(), VerifyError> {
         let mut fields = BTreeSet::new();
         while let Some(opening) = self.next.take_if(|opening| opening.seq <= record.seq) {
             let (line, seq, field) = (self.line(), opening.seq, opening.field.clone());

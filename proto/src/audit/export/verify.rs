@@ -1,17 +1,18 @@
-//! Checks an export folder: complete, unaltered, by the pinned key, of one log only. One pass, one record in memory.
+//! Checks an export folder: complete, unaltered, by the pinned key, of one log only. One pass, a few thousand records in memory.
 
 use std::path::Path;
 
 use jiff::Timestamp;
 
+use super::ahead::{Ahead, Glance, Seen};
 use super::milestone::{self, Milestones};
 use super::openings::Openings;
 use super::read::{self, Lines};
 use super::{CHECKPOINT_FILE, KEY_FILE, LOG_FILE, Pin, Records, VerifyError};
 use crate::agent_key::AgentKey;
 use crate::audit::checkpoint::{Checkpoint, NOTE_LEN_MAX, ORIGIN_LEN_MAX, Origin};
-use crate::audit::merkle::{Frontier, Hash, leaf_hash};
-use crate::audit::record::{RECORD_LEN_MAX, RECORD_VERSION, Record};
+use crate::audit::merkle::{Frontier, Hash};
+use crate::audit::record::{RECORD_LEN_MAX, RECORD_VERSION};
 
 /// Longest `log.pub`, in bytes.
 const KEY_LEN_MAX: usize = 4096;
@@ -53,24 +54,30 @@ pub fn verify_folder(folder: &Path, pin: Option<&Pin>, kept: Option<&str>) -> Re
     let mut milestones = Milestones::collect(folder, &key, &newest, kept)?;
     let older_checkpoints = milestones.older_count();
     let mut openings = Openings::open(folder)?;
-    let mut lines = Lines::open(folder, LOG_FILE, RECORD_LEN_MAX)?;
+    let lines = Lines::open(folder, LOG_FILE, RECORD_LEN_MAX)?;
     let mut log = Log::new(&newest);
     // Where log and openings disagree, the log is judged first: only a log that is intact can convict an opening.
     let mut opening_fault = None;
 
     milestones.reach(&log.frontier);
-    while let Some(line) = lines.next()? {
-        if log.frontier.size() == newest.size {
-            milestones.judge()?;
-            return Err(VerifyError::TooLong { covered: newest.size });
+    let too_long = std::thread::scope(|scope| {
+        let mut ahead = Ahead::begin(scope, lines);
+        while let Some(seen) = ahead.next()? {
+            if log.frontier.size() == newest.size {
+                return Ok(true);
+            }
+            let record = log.append(seen)?;
+            if opening_fault.is_none() {
+                opening_fault = openings.check(&record).err();
+            }
+            milestones.reach(&log.frontier);
         }
-        let record = log.append(line)?;
-        if opening_fault.is_none() {
-            opening_fault = openings.check(&record).err();
-        }
-        milestones.reach(&log.frontier);
-    }
+        Ok(false)
+    })?;
     milestones.judge()?;
+    if too_long {
+        return Err(VerifyError::TooLong { covered: newest.size });
+    }
     log.complete()?;
     let (opened, withheld) = opening_fault.map_or_else(|| openings.finish(), Err)?;
     let Checkpoint { origin, size, root } = newest.clone();
@@ -104,9 +111,9 @@ impl<'checkpoint> Log<'checkpoint> {
     }
 
     /// Checks one line as the next record and appends it to the tree.
-    fn append(&mut self, line: &[u8]) -> Result<Record, VerifyError> {
+    fn append(&mut self, seen: Seen) -> Result<Glance, VerifyError> {
         let seq = self.frontier.size();
-        let record = parse(line).map_err(|reason| VerifyError::NoRecord { seq, reason })?;
+        let record = seen.map_err(|reason| VerifyError::NoRecord { seq, reason })?;
         if record.v != RECORD_VERSION {
             return Err(VerifyError::Version { seq, found: record.v });
         }
@@ -122,7 +129,7 @@ impl<'checkpoint> Log<'checkpoint> {
         }
         self.first_at = self.first_at.or(Some(record.ts));
         self.last_at = Some(record.ts);
-        self.frontier.push(leaf_hash(line));
+        self.frontier.push(record.leaf);
         Ok(record)
     }
 
@@ -135,16 +142,4 @@ impl<'checkpoint> Log<'checkpoint> {
         }
         Ok(())
     }
-}
-
-/// Reads a record; says why not, without characters that a terminal would obey.
-fn parse(line: &[u8]) -> Result<Record, String> {
-    let text = std::str::from_utf8(line).map_err(|_| "it is no UTF-8".to_owned())?;
-    serde_json::from_str(text).map_err(|error| {
-        let reason = error.to_string();
-        // The parser counts lines within the record, which would be taken for lines of the file.
-        let reason = reason.split(" at line ").next().unwrap_or_default();
-        let escaped: String = reason.escape_debug().take(160).collect();
-        format!("{escaped}, at byte {}", error.column())
-    })
 }

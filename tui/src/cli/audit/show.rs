@@ -9,31 +9,38 @@ use strongroom_proto::audit::merkle::leaf_hash;
 use strongroom_proto::audit::opening::Opening;
 use strongroom_proto::audit::record::{Record, RecordOutcome};
 use strongroom_proto::client::Client;
-use strongroom_proto::ids::{AccountAddress, AccountId, Slug};
-use strongroom_proto::method::account;
-use strongroom_proto::method::audit::{Item, PAGE_LEN_MAX, Read};
+use strongroom_proto::ids::{AccountAddress, Slug};
+use strongroom_proto::method::audit::Item;
 
 use super::super::context::Context;
 use super::super::error::CliError;
 use super::super::output::clean;
 use super::super::when;
+use super::search::{Filter, Trail, newest, readable};
 
 /// The openings that name who acted, in the order of preference.
 const ACTOR_FIELDS: [&str; 2] = ["actor.name", "actor"];
+/// What stands in the place of a client for the organisation's log. No slug has brackets.
+const ORG: &str = "(org)";
 
 /// `strongroom audit show`
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("log").args(["vault", "org"])))]
+#[command(group(clap::ArgGroup::new("log").args(["vault", "org", "all"])))]
 pub(in super::super) struct Show {
     /// The log of this client
-    #[arg(value_name = "VAULT", required_unless_present_any = ["org", "account"])]
+    #[arg(value_name = "VAULT", required_unless_present_any = ["org", "all", "account"])]
     vault: Option<Slug>,
     /// The log of the organisation
     #[arg(long)]
     org: bool,
+    /// Every log that you may read, in one
+    #[arg(long)]
+    all: bool,
     /// Only records of this account
-    #[arg(long, value_name = "CLIENT/ACCOUNT", conflicts_with = "org")]
+    #[arg(long, value_name = "CLIENT/ACCOUNT", conflicts_with_all = ["org", "all"])]
     account: Option<String>,
+    #[command(flatten)]
+    filter: Filter,
     /// At most this many records
     #[arg(long, value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: u32,
@@ -48,35 +55,87 @@ struct Body<'a> {
 }
 
 #[derive(Serialize)]
-struct BodyItem<'a> {
+pub(super) struct BodyItem<'a> {
     seq: u64,
     leaf: String,
     record: &'a RawValue,
     openings: BTreeMap<&'a str, &'a str>,
 }
 
-/// What was read of a log.
-struct Trail {
-    log: String,
+/// `strongroom.audit_all/1`: members are only ever added.
+#[derive(Serialize)]
+struct BodyAll<'a> {
+    logs: Vec<BodyLog<'a>>,
+    items: Vec<Placed<BodyItem<'a>>>,
+}
+
+#[derive(Serialize)]
+struct BodyLog<'a> {
+    vault: Option<&'a Slug>,
+    log: &'a str,
     size: u64,
-    items: Vec<Item>,
+}
+
+/// Something of one of several logs.
+#[derive(Serialize)]
+struct Placed<T> {
+    /// The client; none for the organisation's log.
+    vault: Option<Slug>,
+    #[serde(flatten)]
+    what: T,
 }
 
 pub(super) async fn show(context: &Context, arguments: Show) -> Result<(), CliError> {
-    let account = arguments.account.map(|text| account(&text, arguments.vault.as_ref())).transpose()?;
-    let mut client = context.log_in().await?;
     let mut vault = arguments.vault;
-    let mut only = None;
-    if let Some(account) = account {
-        vault = Some(account.vault.clone());
-        only = Some(client.call(&account::Show { account }).await?.item.id);
+    let mut filter = arguments.filter;
+    if let Some(text) = arguments.account {
+        let AccountAddress { vault: of, account } = account(&text, vault.as_ref())?;
+        (vault, filter.account) = (Some(of), Some(account));
     }
-    let trail = newest(&mut client, vault, only, arguments.limit).await?;
+    let mut client = context.log_in().await?;
+    if arguments.all {
+        return all(context, &mut client, &filter, arguments.limit).await;
+    }
+    let trail = newest(&mut client, vault, &filter, arguments.limit).await?;
     if context.out.json {
         context.out.write_json("strongroom.audit/1", body(&trail)?)
     } else {
         context.out.write(&text(&trail))
     }
+}
+
+async fn all(context: &Context, client: &mut Client, filter: &Filter, limit: u32) -> Result<(), CliError> {
+    let mut trails = Vec::new();
+    for log in readable(client).await? {
+        trails.push((log.clone(), newest(client, log, filter, limit).await?));
+    }
+    let items = merged(&trails, limit);
+    if context.out.json {
+        let logs =
+            trails.iter().map(|(vault, trail)| BodyLog { vault: vault.as_ref(), log: &trail.log, size: trail.size });
+        let items = items
+            .into_iter()
+            .map(|(vault, item)| Ok(Placed { vault: vault.clone(), what: body_item(item)? }))
+            .collect::<Result<_, CliError>>()?;
+        return context.out.write_json("strongroom.audit_all/1", BodyAll { logs: logs.collect(), items });
+    }
+    let width = items.iter().filter_map(|(vault, _)| vault.as_ref()).map(|slug| slug.as_str().len()).max().unwrap_or(0);
+    let width = width.max(ORG.len());
+    let lines: String = items
+        .iter()
+        .map(|(vault, item)| format!("{:<width$}  {}", vault.as_ref().map_or(ORG, Slug::as_str), line(item)))
+        .collect();
+    context.out.write(&format!("{lines}{} records of {} logs\n", items.len(), trails.len()))
+}
+
+/// The newest records of several logs, the newest last. Records of one log stay in its order.
+fn merged<'a>(trails: &'a [(Option<Slug>, Trail)], limit: u32) -> Vec<(&'a Option<Slug>, &'a Item)> {
+    let time = |item: &Item| serde_json::from_str::<Record>(&item.record).map(|record| record.ts).ok();
+    let mut items: Vec<_> =
+        trails.iter().flat_map(|(vault, trail)| trail.items.iter().map(move |item| (vault, item))).collect();
+    items.sort_by_cached_key(|(_, item)| time(item));
+    let surplus = items.len().saturating_sub(limit as usize);
+    items.split_off(surplus)
 }
 
 /// Takes `acme/m365-admin`, or `m365-admin` where the vault is named beside it.
@@ -96,43 +155,12 @@ fn account(text: &str, vault: Option<&Slug>) -> Result<AccountAddress, CliError>
     }
 }
 
-/// Reads backward from the end until there are enough records, and turns them round: the newest last, as in any log.
-async fn newest(
-    client: &mut Client,
-    vault: Option<Slug>,
-    only: Option<AccountId>,
-    limit: u32,
-) -> Result<Trail, CliError> {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut trail = Trail { log: String::new(), size: 0, items: Vec::new() };
-    let mut before = None;
-    loop {
-        let missing = u32::try_from(limit - trail.items.len()).unwrap_or(PAGE_LEN_MAX);
-        let page_limit = if only.is_some() { PAGE_LEN_MAX } else { missing.min(PAGE_LEN_MAX) };
-        let page = client.call(&Read { vault: vault.clone(), from: None, before, limit: Some(page_limit) }).await?;
-        (trail.log, trail.size) = (page.log, page.size);
-        let wanted = page.items.into_iter().filter(|item| only.is_none_or(|account| is_about(item, account)));
-        trail.items.extend(wanted.take(limit - trail.items.len()));
-        match page.next {
-            // The agent must go towards the beginning, or this would never end.
-            Some(next) if trail.items.len() < limit && before.is_none_or(|before| next < before) => before = Some(next),
-            _ => break,
-        }
-    }
-    trail.items.reverse();
-    Ok(trail)
-}
-
-fn is_about(item: &Item, account: AccountId) -> bool {
-    serde_json::from_str::<Record>(&item.record).is_ok_and(|record| record.target.account == Some(account))
-}
-
 fn body(trail: &Trail) -> Result<Body<'_>, CliError> {
     let items = trail.items.iter().map(body_item).collect::<Result<_, CliError>>()?;
     Ok(Body { log: &trail.log, size: trail.size, items })
 }
 
-fn body_item(item: &Item) -> Result<BodyItem<'_>, CliError> {
+pub(super) fn body_item(item: &Item) -> Result<BodyItem<'_>, CliError> {
     let Item { seq, record, openings } = item;
     let raw = serde_json::from_str(record)
         .map_err(|_| CliError::failure(format!("Record {seq} is not JSON: the agent or its store is broken.")))?;
@@ -151,7 +179,7 @@ fn text(trail: &Trail) -> String {
 }
 
 /// One record on one line: when, which, what, whether, who, and the rest by name.
-fn line(item: &Item) -> String {
+pub(super) fn line(item: &Item) -> String {
     let Ok(record) = serde_json::from_str::<Record>(&item.record) else {
         return format!("#{} UNREADABLE RECORD\n", item.seq);
     };
@@ -191,9 +219,7 @@ fn opened(record: &Record, item: &Item) -> BTreeMap<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::scripted::agent;
     use super::*;
-    use serde_json::json;
     use strongroom_proto::audit::opening::Opening;
 
     fn item() -> Item {
@@ -256,43 +282,21 @@ mod tests {
         }
     }
 
-    fn page(seqs: &[u64], next: Option<u64>) -> Value {
-        let item = |&seq: &u64| {
-            let account = format!("00000000-0000-4000-8000-00000000000{}", seq % 2);
-            let target = format!(
-                r#"{{"agent":"{account}","event":"e","log":"l","outcome":"ok","seq":{seq},"target":{{"account":"{account}"}},"ts":"2026-11-21T19:00:00.000000Z","v":1}}"#
-            );
-            json!({ "seq": seq, "record": target, "openings": [] })
+    #[test]
+    fn several_logs_become_one_by_time() {
+        let at = |second: u32, seq: u64| Item {
+            seq,
+            record: format!(
+                r#"{{"agent":"00000000-0000-4000-8000-000000000001","event":"e","log":"l","outcome":"ok","seq":{seq},"ts":"2026-11-21T19:00:{second:02}.000000Z","v":1}}"#
+            ),
+            openings: Vec::new(),
         };
-        json!({ "log": "l", "size": 10, "items": seqs.iter().map(item).collect::<Vec<_>>(), "next": next })
-    }
-
-    async fn read(pages: Vec<Value>, only: Option<&str>, limit: u32) -> (Vec<u64>, Vec<Value>) {
-        let (mut client, asked) = agent(pages);
-        let only = only.map(|id| id.parse().unwrap());
-        let trail = newest(&mut client, Some(Slug::new("acme").unwrap()), only, limit).await.unwrap();
-        drop(client);
-        (trail.items.iter().map(|item| item.seq).collect(), asked.await.unwrap())
-    }
-
-    #[tokio::test]
-    async fn the_newest_records_come_last_and_reading_stops_when_there_are_enough() {
-        let (seqs, asked) = read(vec![page(&[9, 8, 7], Some(7)), page(&[6, 5, 4], Some(4))], None, 5).await;
-        assert_eq!(seqs, [5, 6, 7, 8, 9]);
-        assert_eq!(asked[0][1], json!({ "vault": "acme", "limit": 5 }));
-        assert_eq!(asked[1][1], json!({ "vault": "acme", "before": 7, "limit": 2 }));
-    }
-
-    #[tokio::test]
-    async fn other_accounts_are_left_out_and_older_pages_searched() {
-        let only = Some("00000000-0000-4000-8000-000000000001");
-        let pages = vec![page(&[9, 8, 7], Some(7)), page(&[6, 5], Some(5)), page(&[4, 3], None)];
-        assert_eq!(read(pages, only, 50).await.0, [3, 5, 7, 9]);
-    }
-
-    #[tokio::test]
-    async fn a_log_that_does_not_go_back_ends_the_search() {
-        let pages = vec![page(&[9], Some(9)), page(&[9], Some(9)), page(&[9], Some(9))];
-        assert_eq!(read(pages, None, 50).await.1.len(), 2);
+        let acme = Some(Slug::new("acme").unwrap());
+        let trails =
+            [(None, trail(vec![at(1, 7), at(3, 8)])), (acme.clone(), trail(vec![at(2, 0), at(2, 1), at(4, 2)]))];
+        let seqs = |limit| merged(&trails, limit).iter().map(|(_, item)| item.seq).collect::<Vec<_>>();
+        assert_eq!(seqs(50), [7, 0, 1, 8, 2]);
+        assert_eq!(seqs(2), [8, 2]);
+        assert_eq!(merged(&trails, 1)[0].0, &acme);
     }
 }

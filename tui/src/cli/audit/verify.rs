@@ -12,6 +12,7 @@ use super::super::context::Context;
 use super::super::error::CliError;
 use super::super::output::clean;
 use super::super::when;
+use super::prove;
 
 /// Longest file with a key or a checkpoint, in bytes.
 const SHORT_FILE_LEN_MAX: u64 = 16 * 1024;
@@ -19,7 +20,7 @@ const SHORT_FILE_LEN_MAX: u64 = 16 * 1024;
 /// `strongroom audit verify`
 #[derive(Debug, clap::Args)]
 pub(in super::super) struct Verify {
-    /// The exported folder
+    /// The exported folder, or that of one record
     #[arg(value_name = "DIR")]
     folder: PathBuf,
     /// The key that must have signed: SHA256:..., or a file with the public key
@@ -47,21 +48,31 @@ struct Body {
 
 pub(super) fn verify(context: &Context, arguments: &Verify) -> Result<(), CliError> {
     let pin = arguments.key.as_deref().map(pin).transpose()?;
+    if prove::is_proof(&arguments.folder) {
+        if arguments.against.is_some() {
+            return Err(CliError::usage("--against is for whole logs: this folder holds one record."));
+        }
+        return prove::verify(context, &arguments.folder, pin.as_ref());
+    }
     let kept = arguments.against.as_deref().map(short_file).transpose()?;
     let verified = verify_folder(&arguments.folder, pin.as_ref(), kept.as_deref())
         .map_err(|error| CliError::unverified(&error))?;
-    if !verified.pinned {
+    warn_unpinned(context, verified.pinned);
+    let text = if context.out.quiet { String::new() } else { text(&verified) };
+    context.out.answer("strongroom.verified/1", body(&verified), &text)
+}
+
+pub(super) fn warn_unpinned(context: &Context, pinned: bool) {
+    if !pinned {
         context.out.say(
             "warning: unpinned: the key was found inside the folder, so anybody could have made it; \
              pin the agent's key with --key",
         );
     }
-    let text = if context.out.quiet { String::new() } else { text(&verified) };
-    context.out.answer("strongroom.verified/1", body(&verified), &text)
 }
 
 /// A fingerprint as it stands, else the content of a file.
-fn pin(value: &Path) -> Result<Pin, CliError> {
+pub(super) fn pin(value: &Path) -> Result<Pin, CliError> {
     let text = match value.to_str() {
         Some(text) if text.starts_with("SHA256:") => text.to_owned(),
         _ => short_file(value)?,
@@ -72,7 +83,7 @@ fn pin(value: &Path) -> Result<Pin, CliError> {
     })
 }
 
-fn short_file(path: &Path) -> Result<String, CliError> {
+pub(super) fn short_file(path: &Path) -> Result<String, CliError> {
     let failed = |error: std::io::Error| CliError::caused(&format!("cannot read {}", path.display()), &error);
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(failed)?;

@@ -1,0 +1,341 @@
+//! Does the state say what the logs say? Every log is replayed and compared with the rows. The digests in the records bind the rows to
+//! the log; this finds a row that is bound and that no record speaks of: a fault of ours, or somebody who had the store's keys.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use strongroom_proto::audit::record::Record;
+use strongroom_proto::audit::replay::{ClientVault, Given, Kept, Office, Person, PersonKey, Unsaid};
+use strongroom_proto::ids::VaultId;
+
+use super::anchor::Anchors;
+use crate::backup::beside::open_token;
+use crate::config::Config;
+use crate::keystore::Keystore as _;
+use crate::state::rows::{Account, Grant, Holder, Identity, Key};
+use crate::state::{LogId, State};
+use crate::store::StoreError;
+use crate::store::sealer::Sealer;
+use crate::store::sqlite::{Readers, Snapshot};
+
+/// Something that the state and a log say differently.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Which log.
+    pub log: LogId,
+    /// What it is about: `grant 6f1c…`.
+    pub about: String,
+    /// What the log says; nothing if it knows of no such thing.
+    pub logged: Option<String>,
+    /// What the state says; nothing if there is no such row.
+    pub held: Option<String>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said = |what: &Option<String>| what.clone().unwrap_or_else(|| "nothing".to_owned());
+        write!(formatter, "{}: its log says {}, its row says {}", self.about, said(&self.logged), said(&self.held))
+    }
+}
+
+/// What a check came to.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// Records that were read.
+    pub records: u64,
+    /// Records that were replayed: the others change nothing.
+    pub replayed: u64,
+    /// What does not agree.
+    pub differences: Vec<Difference>,
+    /// Logs that could not be replayed to their end, and why: they were not compared. An agent of another version may have
+    /// written what this one does not read, so that is no reason to stop.
+    pub unreadable: Vec<(LogId, Unsaid)>,
+}
+
+/// A log's records from a place on, as many as come at once: empty at its end.
+pub trait Records {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn from(&self, log: LogId, place: u64) -> Result<Vec<String>, StoreError>;
+}
+
+/// What became of a store that was looked at beside its agent.
+#[derive(Debug)]
+pub struct CheckedStore {
+    /// What the comparison came to.
+    pub checked: Checked,
+    /// What did not match at all, in sentences: it was not compared.
+    pub sealed: Vec<String>,
+}
+
+/// Opens the token, verifies the store as an agent does at its start, and compares; beside a running agent too.
+///
+/// # Errors
+/// If token or store cannot be opened.
+pub fn check_store(config: &Config) -> anyhow::Result<CheckedStore> {
+    let snapshot = Snapshot::open(&config.store_path())?;
+    let meta = snapshot.meta()?;
+    let keystore = open_token(config)?;
+    let keys = keystore.open_store_keys(meta.org, &meta.sealed_store_keys)?;
+    let state = snapshot.load(&Sealer::new(meta.org, keys), &Anchors::read(&config.anchor_path())?)?;
+    let flaw = |(log, flaw): (&LogId, &String)| format!("{}: {flaw}", log.origin(meta.org));
+    let sealed = state.sealed.iter().map(flaw).collect();
+    let checked = if state.sealed.contains_key(&LogId::Org) { Checked::default() } else { check(&state, &snapshot)? };
+    Ok(CheckedStore { checked, sealed })
+}
+
+impl Records for Readers {
+    fn from(&self, log: LogId, place: u64) -> Result<Vec<String>, StoreError> {
+        self.texts(log, place)
+    }
+}
+
+impl Records for Snapshot {
+    fn from(&self, log: LogId, place: u64) -> Result<Vec<String>, StoreError> {
+        self.texts(log, place)
+    }
+}
+
+/// Replays every log up to where the state stands, and compares. Logs that are sealed already are passed over.
+///
+/// # Errors
+/// [`StoreError`] if a log cannot be read.
+pub fn check(state: &State, records: &impl Records) -> Result<Checked, StoreError> {
+    let mut checked = Checked::default();
+    let mut office = Office::default();
+    let broken = replay(state, records, LogId::Org, &mut checked, |record| office.take(record))?;
+    if let Some(unsaid) = broken {
+        checked.unreadable.push((LogId::Org, unsaid));
+        return Ok(checked);
+    }
+    compare_office(state, &office, &mut checked.differences);
+    for (vault, begun) in &office.vaults {
+        let log = LogId::Vault(*vault);
+        if state.sealed.contains_key(&log) {
+            continue;
+        }
+        let mut told = ClientVault::new(begun);
+        match replay(state, records, log, &mut checked, |record| told.take(record))? {
+            Some(unsaid) => checked.unreadable.push((log, unsaid)),
+            None => compare_vault(state, *vault, &told, &mut checked.differences),
+        }
+    }
+    Ok(checked)
+}
+
+fn replay(
+    state: &State,
+    records: &impl Records,
+    log: LogId,
+    checked: &mut Checked,
+    mut take: impl FnMut(&Record) -> Result<(), Unsaid>,
+) -> Result<Option<Unsaid>, StoreError> {
+    let size = state.heads.get(&log).map_or(0, |head| head.frontier.size());
+    let mut place = 0;
+    while place < size {
+        let page = records.from(log, place)?;
+        if page.is_empty() {
+            return Err(StoreError::Read(format!("record {place} is missing")));
+        }
+        for text in page {
+            if place == size {
+                break;
+            }
+            place += 1;
+            checked.records += 1;
+            if changes_nothing(&text) {
+                continue;
+            }
+            checked.replayed += 1;
+            let record: Record = serde_json::from_str(&text)
+                .map_err(|_| StoreError::Read(format!("record {} is no record", place - 1)))?;
+            if let Err(unsaid) = take(&record) {
+                return Ok(Some(unsaid));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// True for most of what there is: releases of codes by time. Told by the bytes, because reading a record takes much longer; a text
+/// in a record that looks like an event has its quotes escaped.
+fn changes_nothing(text: &str) -> bool {
+    text.contains(r#""event":"code.release""#) && !text.contains(r#""counter":"#)
+}
+
+/// Compares two maps of the same things.
+struct Comparing<'a> {
+    log: LogId,
+    differences: &'a mut Vec<Difference>,
+}
+
+impl Comparing<'_> {
+    fn maps<K: Ord + fmt::Display, V: PartialEq + fmt::Debug>(
+        &mut self,
+        what: &str,
+        logged: &BTreeMap<K, V>,
+        held: &BTreeMap<K, V>,
+    ) {
+        let keys: BTreeSet<&K> = logged.keys().chain(held.keys()).collect();
+        for key in keys {
+            self.one(format!("{what} {key}"), logged.get(key), held.get(key));
+        }
+    }
+
+    fn one<V: PartialEq + fmt::Debug>(&mut self, about: String, logged: Option<&V>, held: Option<&V>) {
+        if logged != held {
+            let said = |value: Option<&V>| value.map(|value| format!("{value:?}"));
+            self.differences.push(Difference { log: self.log, about, logged: said(logged), held: said(held) });
+        }
+    }
+}
+
+fn compare_office(state: &State, office: &Office, differences: &mut Vec<Difference>) {
+    let mut comparing = Comparing { log: LogId::Org, differences };
+    let person = |row: &Identity| Person {
+        kind: row.kind,
+        status: row.status,
+        roles: row.roles.iter().copied().collect(),
+        until: row.until,
+        certificates: row.certificates,
+    };
+    let people = state.identities.iter().map(|(id, row)| (*id, person(row))).collect();
+    comparing.maps("identity", &office.people, &people);
+    let key = |row: &Key| PersonKey {
+        identity: row.identity,
+        active: row.active,
+        confirmed: row.confirmed,
+        certified: row.certified,
+    };
+    let keys = state.keys.iter().map(|(fingerprint, row)| (fingerprint.clone(), key(row))).collect();
+    comparing.maps("key", &office.keys, &keys);
+    let groups = state.groups.iter().map(|(id, row)| (*id, row.removed_at.is_some())).collect();
+    comparing.maps("group", &office.groups, &groups);
+    let named = |(group, member): &(_, _), waits: bool| (format!("of {member} in {group}"), waits);
+    let members = state.members.iter().map(|(place, row)| named(place, row.pending)).collect();
+    let logged = office.members.iter().map(|(place, waits)| named(place, *waits)).collect();
+    comparing.maps("membership", &logged, &members);
+    let vaults = state.vaults.iter().map(|(id, row)| (*id, row.destroyed_at.is_some())).collect();
+    let logged = office.vaults.iter().map(|(id, begun)| (*id, begun.destroyed)).collect();
+    comparing.maps("vault", &logged, &vaults);
+    comparing.one("the organisation's policy".to_owned(), Some(&office.policy), Some(&state.org_policy));
+    let ended = (Some(&office.sole_admin_ended), Some(&state.org.sole_admin_ended));
+    comparing.one("the end of the only admin's exception".to_owned(), ended.0, ended.1);
+}
+
+fn compare_vault(state: &State, vault: VaultId, told: &ClientVault, differences: &mut Vec<Difference>) {
+    let mut comparing = Comparing { log: LogId::Vault(vault), differences };
+    let given = |row: &Grant| {
+        let (identity, group) = match row.holder {
+            Holder::Identity(identity) => (Some(identity), None),
+            Holder::Group(group) => (None, Some(group)),
+        };
+        Given {
+            identity,
+            group,
+            role: row.role,
+            accounts: row.accounts.clone(),
+            from: row.from,
+            until: row.until,
+            hours: row.hours.clone(),
+            waits: row.pending,
+            ended: row.ended_at.is_some(),
+        }
+    };
+    let own = state.grants.values().filter(|grant| grant.vault == vault);
+    comparing.maps("grant", &told.grants, &own.map(|row| (row.id, given(row))).collect());
+    let kept = |row: &Account| Kept {
+        revision: row.revision.into(),
+        // What an import began with stands in no record; from the first code on the log counts along.
+        next_counter: told.accounts.get(&row.id).and_then(|kept| kept.next_counter).map(|_| row.next_counter),
+    };
+    let accounts = state.accounts_of(vault).map(|row| (row.id, kept(row))).collect();
+    comparing.maps("account", &told.accounts, &accounts);
+    let destroyed = state.vaults.get(&vault).is_some_and(|row| row.destroyed_at.is_some());
+    comparing.one("its end".to_owned(), Some(&told.destroyed), Some(&destroyed));
+    let Some(policy) = state.policies.get(&vault) else {
+        comparing.one("its policy".to_owned(), Some(&told.policy), None);
+        return;
+    };
+    comparing.one("its policy".to_owned(), Some(&told.policy), Some(&policy.rules));
+    comparing.one("whether it is frozen".to_owned(), Some(&told.frozen), Some(&policy.frozen));
+    if let Some(scheme) = told.scheme {
+        comparing.one("how its seeds are sealed".to_owned(), Some(&scheme), Some(&policy.scheme));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::rows::Row as _;
+    use crate::store::sqlite::Store;
+    use crate::store::tests::Bench;
+    use crate::store::tx::{Draft, Tx};
+    use strongroom_proto::words::{IdentityStatus, OrgRole};
+
+    /// Does what somebody could do who has the store's keys: rows, digest and head all fit, and the record speaks of something else.
+    async fn forge(store: &Store, mut change: impl FnMut(&mut Tx<'_>) + Send + 'static) {
+        let forged = store.submit(move |tx| {
+            change(tx);
+            Ok(((), tx.append(LogId::Org, Draft::new("audit.read"))?))
+        });
+        forged.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_row_that_no_record_speaks_of_is_found_although_every_digest_fits() {
+        let bench = Bench::new();
+        let store = bench.founded().await;
+        let differences = |store: &Store| check(&store.view(), store.readers()).unwrap().differences;
+        assert_eq!(differences(&store), []);
+        forge(&store, |tx| {
+            let admin = tx.state.identities.values().next().unwrap().clone();
+            tx.put(Identity { roles: vec![OrgRole::Auditor], ..admin }).unwrap();
+            let key = tx.state.keys.values().next().unwrap().clone();
+            tx.put(Key { fingerprint: "SHA256:other".to_owned(), ..key }).unwrap();
+        })
+        .await;
+        // A start believes it: it is bound to the log by every digest.
+        store.close().await;
+        let store = bench.open(&bench.anchors());
+        assert!(store.view().sealed.is_empty());
+        let found: Vec<String> = differences(&store).iter().map(ToString::to_string).collect();
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(
+            found[0].starts_with("identity ") && found[0].contains("Admin") && found[0].contains("Auditor"),
+            "{found:?}"
+        );
+        assert!(found[1].starts_with("key SHA256:other: its log says nothing, its row says"), "{found:?}");
+    }
+
+    #[tokio::test]
+    async fn a_log_that_cannot_be_replayed_is_told_from_one_that_differs() {
+        let bench = Bench::new();
+        let store = bench.founded().await;
+        let newer = store.submit(|tx| Ok(((), tx.append(LogId::Org, Draft::new("identity.suspend"))?)));
+        newer.await.unwrap();
+        let checked = check(&store.view(), store.readers()).unwrap();
+        assert_eq!(checked.differences, []);
+        assert_eq!(checked.unreadable[0].1.to_string(), "record 2 (identity.suspend) does not say whom");
+    }
+
+    #[tokio::test]
+    async fn a_row_that_was_taken_away_or_put_back_is_found_too() {
+        let bench = Bench::new();
+        let store = bench.founded().await;
+        forge(&store, |tx| {
+            let key = tx.state.keys.values().next().unwrap().clone();
+            let place = (key.log(), Key::KIND, key.key());
+            tx.state.marks.remove(&place);
+            tx.state.keys.remove(&key.fingerprint);
+            let admin = tx.state.identities.values().next().unwrap().clone();
+            tx.put(Identity { status: IdentityStatus::Suspended, ..admin }).unwrap();
+        })
+        .await;
+        let found = check(&store.view(), store.readers()).unwrap().differences;
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found.iter().any(|one| one.about == "key SHA256:jana" && one.held.is_none()), "{found:?}");
+    }
+}
