@@ -34,8 +34,9 @@ const FAMILIES: [&str; 23] = [
     "rotation.",
 ];
 
-/// What looks like an event and is none: names of commitments and of files.
-const NO_EVENTS: [&str; 14] = [
+/// What looks like an event and is none: names of commitments, of files and of OCSF's members.
+const NO_EVENTS: [&str; 15] = [
+    "group.uid",
     "account.name",
     "account.address",
     "vault.name",

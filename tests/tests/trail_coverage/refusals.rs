@@ -82,7 +82,9 @@ impl Things {
             }
             "identity.key_add" => identity(json!({"public_key": self.key})),
             "identity.key_remove" => identity(json!({"fingerprint": "SHA256:0"})),
-            "identity.revoke" | "identity.suspend" | "identity.resume" | "audit.erase" => identity(json!({"reason": reason})),
+            "identity.revoke" | "identity.suspend" | "identity.resume" | "audit.erase" => {
+                identity(json!({"reason": reason}))
+            }
             "identity.update" => identity(json!({"name": "M"})),
             "identity.roles" => identity(json!({"add": ["admin"]})),
             "identity.certificates" => identity(json!({"principals": []})),
@@ -100,7 +102,9 @@ impl Things {
             "review.close" => json!({"campaign": self.campaign}),
             "pending.show" => json!({"pending": self.pending}),
             "pending.reject" => json!({"pending": self.pending, "reason": reason}),
-            "policy.show" | "audit.read" | "audit.search" | "audit.checkpoint" | "audit.export" => json!({"vault": "acme"}),
+            "policy.show" | "audit.read" | "audit.search" | "audit.checkpoint" | "audit.export" => {
+                json!({"vault": "acme"})
+            }
             "policy.set" => json!({"vault": "acme", "replaces": {}, "policy": {"signed_release": true}}),
             "policy.set_org" => json!({"replaces": {}, "policy": {"confirm_within_h": 1}}),
             "ceremony.show" | "ceremony.cancel" | "ceremony.run" => json!({"ceremony": self.ceremony}),

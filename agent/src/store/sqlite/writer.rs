@@ -12,9 +12,9 @@ use strongroom_proto::ids::Instance;
 use tokio::sync::oneshot;
 
 use super::cursors::StreamRow;
-use super::{Clock, cursors};
 use super::file::{StoreFile, connect, connect_unsynced, free_reserve};
 use super::index::TermBatch;
+use super::{Clock, cursors};
 use crate::state::{LogId, State};
 use crate::store::StoreError;
 use crate::store::sealer::Sealer;
