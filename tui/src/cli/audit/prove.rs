@@ -150,7 +150,8 @@ fn check(folder: &Path, pin: Option<&Pin>) -> Result<(Body, String), CliError> {
         Err(_) => Vec::new(),
     };
     for opening in &openings {
-        if record.h.get(&opening.field).is_none() || record.h.get(&opening.field) != opening.commitment().as_ref() {
+        let committed = record.h.get(&opening.field);
+        if committed.is_none() || committed != opening.commitment().as_ref() {
             return Err(refused(&format!("the value of {} is not the one that was recorded.", clean(&opening.field))));
         }
     }
