@@ -155,6 +155,17 @@ async fn one_record_is_proved_to_a_stranger_who_sees_no_other() {
     assert!(change("openings.json", "printer", "painter").contains("not the one that was recorded"));
     assert!(change("record.tlog-proof", &format!("index {seq}"), "index 0").contains("not in the log at this place"));
     assert!(change("record.tlog-proof", "strongroom/", "stringroom/").contains("NOT VERIFIED"));
+    // A forged log beside an honest proof must not pass for verified; nor is a link followed.
+    std::fs::write(folder.join("log.ndjson"), "{}\n").unwrap();
+    let (code, said) = as_stranger(&["audit", "verify", &out, "--key", &pin]);
+    assert!(code == 1 && said.contains("a whole log and the proof of one record"), "{said}");
+    std::fs::remove_file(folder.join("log.ndjson")).unwrap();
+    std::fs::rename(folder.join("record.json"), folder.join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink("elsewhere", folder.join("record.json")).unwrap();
+    assert!(as_stranger(&["audit", "verify", &out, "--key", &pin]).1.contains("record.json is no plain file"));
+    std::fs::remove_file(folder.join("record.json")).unwrap();
+    assert!(as_stranger(&["audit", "verify", &out, "--key", &pin]).1.contains("the record is missing"));
+    std::fs::rename(folder.join("elsewhere"), folder.join("record.json")).unwrap();
     let other = clients.tech.key.with_extension("pub");
     let (code, said) = as_stranger(&["audit", "verify", &out, "--key", &other.display().to_string()]);
     assert_ne!(code, 0, "{said}");

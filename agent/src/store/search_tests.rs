@@ -41,7 +41,7 @@ const OUTCOMES: [RecordOutcome; 4] =
 
 impl World {
     fn draft(&self, dice: &mut Dice) -> Draft {
-        let mut draft = Draft::new(*dice.one_of(&EVENTS));
+        let mut draft = Draft::new(dice.one_of::<&str>(&EVENTS));
         draft.outcome = *dice.one_of(&OUTCOMES);
         draft.actor = (dice.throw(5) > 0).then(|| Actor {
             assurance: Assurance::SoftwareKey,

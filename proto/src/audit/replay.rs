@@ -84,6 +84,14 @@ struct Waiting {
     in_force: bool,
 }
 
+impl Waiting {
+    /// The policy that it was to bring.
+    fn policy<P: DeserializeOwned>(&self, said: &Said<'_>) -> Result<P, Unsaid> {
+        let after = self.after.as_deref().and_then(|after| serde_json::from_str(after).ok());
+        after.ok_or_else(|| said.unsaid("which policy"))
+    }
+}
+
 /// Everything that waits, or waited, in one log.
 #[derive(Clone, Debug, Default)]
 struct Pendings(BTreeMap<PendingId, Waiting>);

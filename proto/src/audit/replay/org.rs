@@ -258,10 +258,7 @@ impl Office {
             // Names stand in no record: their erasure changes nothing that is replayed.
             Some("erasure") => {}
             Some("certificates") => self.person(said)?.certificates = true,
-            Some("org-policy") => {
-                let after = waiting.after.as_deref().map(serde_json::from_str).transpose();
-                self.policy = after.ok().flatten().ok_or_else(|| said.unsaid("which policy"))?;
-            }
+            Some("org-policy") => self.policy = waiting.policy(said)?,
             _ => return Err(said.unsaid("what change")),
         }
         Ok(())

@@ -186,10 +186,7 @@ impl ClientVault {
         let Some(waiting) = self.pendings.decided(said)?.cloned() else { return Ok(()) };
         match said.text("change") {
             Some("grant") => self.grant(said)?.waits = false,
-            Some("vault-policy") => {
-                let after = waiting.after.as_deref().map(serde_json::from_str).transpose();
-                self.policy = after.ok().flatten().ok_or_else(|| said.unsaid("which policy"))?;
-            }
+            Some("vault-policy") => self.policy = waiting.policy(said)?,
             _ => return Err(said.unsaid("what change")),
         }
         Ok(())

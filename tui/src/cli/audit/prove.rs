@@ -1,7 +1,7 @@
 //! `strongroom audit prove`: one record with the proof that it is in its log, for somebody who may not see the others.
 
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::Write as _;
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -10,9 +10,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 use strongroom_proto::agent_key::AgentKey;
 use strongroom_proto::audit::checkpoint::SignedCheckpoint;
-use strongroom_proto::audit::export::{KEY_FILE, Pin};
+use strongroom_proto::audit::export::{KEY_FILE, LOG_FILE, Pin};
 use strongroom_proto::audit::merkle::Hash;
 use strongroom_proto::audit::opening::Opening;
+use strongroom_proto::audit::record::RECORD_LEN_MAX;
 use strongroom_proto::audit::record_proof::{PROOF_LEN_MAX, Proved, RecordProof};
 use strongroom_proto::client::Client;
 use strongroom_proto::ids::Slug;
@@ -22,7 +23,6 @@ use super::super::context::Context;
 use super::super::error::CliError;
 use super::super::output::clean;
 use super::show::line;
-use super::verify::short_file;
 
 /// The file of the record's bytes.
 pub(super) const RECORD_FILE: &str = "record.json";
@@ -30,6 +30,10 @@ pub(super) const RECORD_FILE: &str = "record.json";
 pub(super) const PROOF_FILE: &str = "record.tlog-proof";
 /// The file of the values behind the record's commitments.
 const OPENINGS_FILE: &str = "openings.json";
+/// Longest file of openings that is read, in bytes: those of the longest record are much shorter.
+const OPENINGS_LEN_MAX: usize = 256 * 1024;
+/// Longest `log.pub` that is read, in bytes.
+const KEY_LEN_MAX: usize = 4096;
 
 /// `strongroom audit prove`
 #[derive(Debug, clap::Args)]
@@ -131,26 +135,53 @@ pub(super) fn verify(context: &Context, folder: &Path, pin: Option<&Pin>) -> Res
     context.out.answer("strongroom.proved/1", body, if context.out.quiet { "" } else { &text })
 }
 
+/// Reads a file that somebody else wrote: a plain one, no longer than it may be. `None` if there is none.
+fn plain_text(folder: &Path, name: &str, len_max: usize) -> Result<Option<String>, CliError> {
+    let path = folder.join(name);
+    let failed = |error: io::Error| CliError::caused(&format!("NOT VERIFIED: cannot read {name}"), &error);
+    match fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // A link could lead out of the folder, a pipe never end.
+        Ok(found) if !found.is_file() => {
+            return Err(CliError::failure(format!("NOT VERIFIED: {name} is no plain file.")));
+        }
+        found => found.map(drop).map_err(failed)?,
+    }
+    let mut text = String::new();
+    let file = fs::File::open(&path).map_err(failed)?;
+    file.take(len_max as u64 + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() > len_max {
+        return Err(CliError::failure(format!("NOT VERIFIED: {name} is longer than {len_max} bytes.")));
+    }
+    Ok(Some(text))
+}
+
 fn check(folder: &Path, pin: Option<&Pin>) -> Result<(Body, String), CliError> {
     let refused = |what: &str| CliError::failure(format!("NOT VERIFIED: {what}"));
-    let key = AgentKey::from_text(&short_file(&folder.join(KEY_FILE))?)
-        .map_err(|error| CliError::caused("NOT VERIFIED: log.pub is no key", &error))?;
+    // A proof of one record beside a forged log would have the log pass for verified.
+    if folder.join(LOG_FILE).exists() {
+        return Err(refused(
+            "the folder holds a whole log and the proof of one record: check each in a folder of its own.",
+        ));
+    }
+    let key = plain_text(folder, KEY_FILE, KEY_LEN_MAX)?.ok_or_else(|| refused("log.pub is missing."))?;
+    let key = AgentKey::from_text(&key).map_err(|error| CliError::caused("NOT VERIFIED: log.pub is no key", &error))?;
     if pin.is_some_and(|pin| pin.fingerprint() != key.fingerprint()) {
         return Err(refused("it was signed by another key than the pinned one."));
     }
-    let text = fs::read_to_string(folder.join(PROOF_FILE)).ok().filter(|text| text.len() <= PROOF_LEN_MAX);
-    let text = text.ok_or_else(|| refused("the proof cannot be read."))?;
+    let text = plain_text(folder, PROOF_FILE, PROOF_LEN_MAX)?.ok_or_else(|| refused("the proof is missing."))?;
     let proof: RecordProof =
         text.parse().map_err(|error| CliError::caused("NOT VERIFIED: the proof is none", &error))?;
-    let bytes = short_file(&folder.join(RECORD_FILE))?;
+    let bytes = plain_text(folder, RECORD_FILE, RECORD_LEN_MAX)?.ok_or_else(|| refused("the record is missing."))?;
     let Proved { checkpoint, record } =
         proof.verify(&bytes, &key).map_err(|error| CliError::caused("NOT VERIFIED", &error))?;
-    let openings: Vec<Opening> = match fs::read_to_string(folder.join(OPENINGS_FILE)) {
-        Ok(text) => serde_json::from_str(&text).map_err(|_| refused("openings.json holds no openings."))?,
-        Err(_) => Vec::new(),
+    let openings: Vec<Opening> = match plain_text(folder, OPENINGS_FILE, OPENINGS_LEN_MAX)? {
+        Some(text) => serde_json::from_str(&text).map_err(|_| refused("openings.json holds no openings."))?,
+        None => Vec::new(),
     };
     for opening in &openings {
-        if record.h.get(&opening.field).is_none() || record.h.get(&opening.field) != opening.commitment().as_ref() {
+        let committed = record.h.get(&opening.field);
+        if committed.is_none() || committed != opening.commitment().as_ref() {
             return Err(refused(&format!("the value of {} is not the one that was recorded.", clean(&opening.field))));
         }
     }

@@ -129,7 +129,7 @@ async fn all(context: &Context, client: &mut Client, filter: &Filter, limit: u32
 }
 
 /// The newest records of several logs, the newest last. Records of one log stay in its order.
-fn merged<'a>(trails: &'a [(Option<Slug>, Trail)], limit: u32) -> Vec<(&'a Option<Slug>, &'a Item)> {
+fn merged(trails: &[(Option<Slug>, Trail)], limit: u32) -> Vec<(&Option<Slug>, &Item)> {
     let time = |item: &Item| serde_json::from_str::<Record>(&item.record).map(|record| record.ts).ok();
     let mut items: Vec<_> =
         trails.iter().flat_map(|(vault, trail)| trail.items.iter().map(move |item| (vault, item))).collect();

@@ -83,7 +83,7 @@ pub(super) fn pin(value: &Path) -> Result<Pin, CliError> {
     })
 }
 
-pub(super) fn short_file(path: &Path) -> Result<String, CliError> {
+fn short_file(path: &Path) -> Result<String, CliError> {
     let failed = |error: std::io::Error| CliError::caused(&format!("cannot read {}", path.display()), &error);
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(failed)?;
