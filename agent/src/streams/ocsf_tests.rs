@@ -92,7 +92,7 @@ fn record(event: &str, log: &str, targets: &str, details: &str, outcome: &str, a
 }
 
 fn ocsf(bytes: &str, openings: &[Opening]) -> Value {
-    serde_json::from_str(&with_item(bytes, openings, false, |item| message(item))).unwrap()
+    serde_json::from_str(&with_item(bytes, openings, false, message)).unwrap()
 }
 
 #[test]
@@ -146,11 +146,11 @@ fn a_release_is_a_reading_of_a_seed() {
 
 #[test]
 fn the_records_bytes_survive_the_mapping() {
-    let line = with_item(RECORD, &[], true, |item| message(item));
+    let line = with_item(RECORD, &[], true, message);
     assert!(line.contains(RECORD), "9007199254740991 and all: {line}");
     assert!(line.contains("\"labels\":[\"resent\"]"), "{line}");
     // What is no record of a version that this agent knows is passed on all the same.
-    let odd: Value = serde_json::from_str(&with_item("{\"v\":2}", &[], false, |item| message(item))).unwrap();
+    let odd: Value = serde_json::from_str(&with_item("{\"v\":2}", &[], false, message)).unwrap();
     assert_eq!((at(&odd, "class_uid").unwrap(), at(&odd, "unmapped.record.v").unwrap()), (&json!(0), &json!(2)));
 }
 

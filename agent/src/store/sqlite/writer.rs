@@ -43,9 +43,12 @@ pub(super) trait Job: Send {
     fn settle(self: Box<Self>, end: End);
 }
 
+/// What is done for a note.
+pub(super) type Keep = Box<dyn FnOnce(&mut Connection) -> rusqlite::Result<()> + Send>;
+
 /// Something to be kept beside the records, such as a signed checkpoint: in a commit of its own, for no decision rests on it.
 pub(super) struct Note {
-    pub(super) work: Box<dyn FnOnce(&mut Connection) -> rusqlite::Result<()> + Send>,
+    pub(super) work: Keep,
     pub(super) answer: oneshot::Sender<Result<(), StoreError>>,
 }
 
