@@ -1,5 +1,6 @@
-//! Every event of AUDIT-FORMAT.md's catalogue has the fields that its OCSF class requires. The lists are written down from the
-//! schema's own files (ocsf-schema, `events/` and `objects/`, version 1.8): `requirement: required`, and `at_least_one`.
+//! Every event of AUDIT-FORMAT.md's catalogue has the fields that its OCSF class requires. The lists are written down from files of
+//! the schema's repository (ocsf-schema, `events/` and `objects/`): `requirement: required`, and `at_least_one`. Those files were
+//! of several states up to the development of 1.9, not the tag of 1.8.0: where they differ, the stricter one stands here.
 
 use std::collections::BTreeSet;
 
