@@ -1,19 +1,22 @@
 //! Sends one stream's records: page by page from the store, so memory stays bounded however long an outage lasts, each log in
 //! its own order. Nothing that calls wait for ever waits here, and nobody waits for this.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use strongroom_proto::audit::merkle::leaf_hash;
 use strongroom_proto::audit::record::Record;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use super::message::{Formatter, Item};
-use super::progress::Progress;
+use super::progress::{Place, Progress};
 use super::sink::{self, Sink};
 use super::window::Window;
 use crate::state::{LogId, State};
+use crate::store::StoreError;
 use crate::store::sqlite::{Page, Store, StoredRecord};
 use crate::store::tx::origin;
 
@@ -21,6 +24,8 @@ use crate::store::tx::origin;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Records of a page: with the longest records less than a megabyte.
 const PAGE_LEN: u32 = 100;
+/// Messages that are written together, but for what the last page brings.
+const BATCH_LEN: usize = 100;
 /// A receiver that takes nothing of what was written for so long is given up.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 /// How long the last records may take when the agent stops.
@@ -131,89 +136,91 @@ impl Line<'_> {
         }
     }
 
-    /// One page of each log that has grown. True if anything was written.
+    /// One page of each log that has grown, written together: a file is synced once for all of them. True if anything was
+    /// written.
     async fn round(&mut self, until: Option<Instant>) -> Result<bool, String> {
         let view = self.store.view();
         let (logs, missing) = self.progress.logs(&view);
         let mut flaw = (!missing.is_empty()).then(|| format!("there is no vault called {}", missing.join(", ")));
+        let mut batch = Batch::default();
         let mut wrote = false;
         for (log, size) in logs {
-            let over = || until.is_some_and(|until| Instant::now() >= until);
             loop {
                 let place = self.progress.lock().places.entry(log).or_default().to_owned();
-                if place.next >= size || over() {
+                if place.next >= size || until.is_some_and(|until| Instant::now() >= until) {
                     break;
                 }
-                match self.page(&view, log, place.next, place.sent, size, until).await {
-                    Ok(()) => wrote = true,
+                match self.page(&view, log, place, size).await {
+                    Ok(messages) => {
+                        batch.ends.push((log, place.next + messages.len() as u64));
+                        batch.messages.extend(messages);
+                    }
                     // One log that cannot be read does not hold up the others.
-                    Err(Trouble::Read(error)) => {
+                    Err(error) => {
                         flaw = Some(error);
                         break;
                     }
-                    Err(Trouble::Write(error)) => return Err(error),
                 }
-                // The last words of every log are sent in one go; else each log has its turn.
+                if until.is_some() || batch.messages.len() >= BATCH_LEN {
+                    wrote |= self.write(&mut batch, until).await?;
+                }
+                // Each log has its turn; only the last words of a log are sent in one go.
                 if until.is_none() {
                     break;
                 }
             }
         }
+        wrote |= self.write(&mut batch, until).await?;
         if let Some(flaw) = flaw {
             self.progress.lock().error = Some(flaw);
         }
         Ok(wrote)
     }
 
-    async fn page(
-        &mut self,
-        view: &State,
-        log: LogId,
-        from: u64,
-        sent: u64,
-        size: u64,
-        until: Option<Instant>,
-    ) -> Result<(), Trouble> {
-        let (store, formatter, origin) =
-            (self.store.clone(), Arc::clone(self.formatter), origin(view, log).to_string());
-        let openings = self.progress.config.openings;
+    /// The next page of a log as messages; at least one.
+    async fn page(&self, view: &State, log: LogId, place: Place, size: u64) -> Result<Vec<String>, String> {
+        let (store, formatter) = (self.store.clone(), Arc::clone(self.formatter));
+        let (origin, openings) = (origin(view, log).to_string(), self.progress.config.openings);
         let reading = spawn_blocking(move || {
-            let records = store.readers().records(log, Page::From(from), PAGE_LEN)?;
-            let messages: Vec<String> = records
-                .iter()
-                .take_while(|stored| stored.seq < size)
-                .map(|stored| message(&formatter, &origin, stored, size, stored.seq < sent, openings))
-                .collect();
-            Ok::<_, crate::store::StoreError>(messages)
+            let records = store.readers().records(log, Page::From(place.next), PAGE_LEN)?;
+            let known = records.iter().take_while(|stored| stored.seq < size);
+            let message =
+                |stored: &StoredRecord| message(&formatter, &origin, stored, size, stored.seq < place.sent, openings);
+            Ok::<Vec<String>, StoreError>(known.map(message).collect())
         });
-        let messages = match reading.await {
-            Ok(Ok(messages)) => messages,
-            Ok(Err(error)) => return Err(Trouble::Read(error.to_string())),
-            Err(error) => return Err(Trouble::Read(error.to_string())),
-        };
+        let messages = reading.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        if messages.is_empty() { Err("records of a log are missing in the store".to_owned()) } else { Ok(messages) }
+    }
+
+    /// Writes what was gathered. False if that is nothing.
+    async fn write(&mut self, batch: &mut Batch, until: Option<Instant>) -> Result<bool, String> {
+        let Batch { messages, ends } = std::mem::take(batch);
         if messages.is_empty() {
-            return Err(Trouble::Read("records of a log are missing in the store".to_owned()));
+            return Ok(false);
         }
-        let next = from + messages.len() as u64;
         {
             // Before it is written: a write that fails may have brought some of it there.
             let mut inner = self.progress.lock();
-            let place = inner.places.entry(log).or_default();
-            place.sent = place.sent.max(next);
+            for (log, next) in &ends {
+                let place = inner.places.entry(*log).or_default();
+                place.sent = place.sent.max(*next);
+            }
             inner.changed = true;
         }
         let writing = self.sink.write(&messages);
         let written = match until {
             None => writing.await,
-            Some(until) => tokio::time::timeout_at(until.into(), writing)
-                .await
-                .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())),
+            Some(until) => timeout_at(until.into(), writing).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into())),
         };
-        written.map_err(|error| Trouble::Write(error.to_string()))?;
-        let (end, _) = self.sink.taken().map_err(|error| Trouble::Write(error.to_string()))?;
-        self.window.wrote(log, next, end, Instant::now());
-        self.progress.lock().places.entry(log).or_default().next = next;
-        Ok(())
+        written.map_err(|error| error.to_string())?;
+        let (end, _) = self.sink.taken().map_err(|error| error.to_string())?;
+        let now = Instant::now();
+        let mut inner = self.progress.lock();
+        for (log, next) in ends {
+            self.window.wrote(log, next, end, now);
+            inner.places.entry(log).or_default().next = next;
+        }
+        Ok(true)
     }
 
     /// Takes in what the other side has taken. True if it took something.
@@ -238,10 +245,12 @@ impl Line<'_> {
     }
 }
 
-/// Why a page was not sent.
-enum Trouble {
-    Read(String),
-    Write(String),
+/// What is written together.
+#[derive(Default)]
+struct Batch {
+    messages: Vec<String>,
+    /// How far that brings each log.
+    ends: Vec<(LogId, u64)>,
 }
 
 fn message(

@@ -1,5 +1,6 @@
-//! Every event of AUDIT-FORMAT.md's catalogue has the fields that its OCSF class requires. The lists are written down from the
-//! schema's own files (ocsf-schema, `events/` and `objects/`, version 1.8): `requirement: required`, and `at_least_one`.
+//! Every event of AUDIT-FORMAT.md's catalogue has the fields that its OCSF class requires. The lists are written down from files of
+//! the schema's repository (ocsf-schema, `events/` and `objects/`): `requirement: required`, and `at_least_one`. Those files were
+//! of several states up to the development of 1.9, not the tag of 1.8.0: where they differ, the stricter one stands here.
 
 use std::collections::BTreeSet;
 
@@ -92,7 +93,7 @@ fn record(event: &str, log: &str, targets: &str, details: &str, outcome: &str, a
 }
 
 fn ocsf(bytes: &str, openings: &[Opening]) -> Value {
-    serde_json::from_str(&with_item(bytes, openings, false, |item| message(item))).unwrap()
+    serde_json::from_str(&with_item(bytes, openings, false, message)).unwrap()
 }
 
 #[test]
@@ -112,7 +113,7 @@ fn every_event_of_the_catalogue_has_what_its_class_requires() {
             events += 1;
         }
     }
-    assert!(events > 100, "the catalogue was read: {events}");
+    assert!(events >= 100, "the catalogue was read: {events}");
     assert_eq!(classes, CLASSES.iter().map(|class| class.0).collect(), "every class is in use");
 }
 
@@ -146,11 +147,11 @@ fn a_release_is_a_reading_of_a_seed() {
 
 #[test]
 fn the_records_bytes_survive_the_mapping() {
-    let line = with_item(RECORD, &[], true, |item| message(item));
+    let line = with_item(RECORD, &[], true, message);
     assert!(line.contains(RECORD), "9007199254740991 and all: {line}");
     assert!(line.contains("\"labels\":[\"resent\"]"), "{line}");
     // What is no record of a version that this agent knows is passed on all the same.
-    let odd: Value = serde_json::from_str(&with_item("{\"v\":2}", &[], false, |item| message(item))).unwrap();
+    let odd: Value = serde_json::from_str(&with_item("{\"v\":2}", &[], false, message)).unwrap();
     assert_eq!((at(&odd, "class_uid").unwrap(), at(&odd, "unmapped.record.v").unwrap()), (&json!(0), &json!(2)));
 }
 

@@ -198,7 +198,7 @@ mod tests {
     fn what_cannot_be_meant_is_refused_in_words() {
         let fine = "name = \"siem\"\nformat = \"json\"\n";
         for (section, word) in [
-            ("name = \"SIEM\"\nformat = \"json\"\nto = \"file:/x\"".to_owned(), "slug"),
+            ("name = \"SIEM\"\nformat = \"json\"\nto = \"file:/x\"".to_owned(), "a name is"),
             ("name = \"siem\"\nformat = \"cef\"\nto = \"file:/x\"".to_owned(), "cef"),
             (format!("{fine}to = \"udp:a:1\""), "none of"),
             (format!("{fine}to = \"tcp:a\""), "HOST:PORT"),

@@ -92,6 +92,10 @@ async fn measure(store: &Store, progress: &Progress, times: &mut Times) {
 /// Puts the beginning and the end of an outage on record, once each. The record of its own lag is one more that is behind, and
 /// changes nothing: an outage that is on record is not recorded again before it is over.
 async fn tell(store: &Store, progress: &Progress, now: Timestamp) {
+    if store.sealed().is_some() {
+        // Nothing can be recorded, and everybody is told that already.
+        return;
+    }
     let after = SignedDuration::try_from(progress.config.alert_after).unwrap_or(SignedDuration::MAX);
     let (oldest, since, records, error) = {
         let inner = progress.lock();
