@@ -2,10 +2,14 @@
 //! trailing bytes and text around the armour; what two programs read differently can be signed for one and shown to the
 //! other, so all of that is refused here. Whether the key may sign at all is the caller's question.
 
+mod mathematics;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ssh_key::encoding::Decode as _;
 use ssh_key::{HashAlg, PublicKey, SshSig};
+
+pub use self::mathematics::{holds, rsa_holds};
 
 /// Longest armoured signature that is looked at, in bytes: an RSA 8192 one takes about 3,000.
 pub const ARMOURED_LEN_MAX: usize = 8 * 1024;
@@ -40,6 +44,9 @@ pub enum SshSigError {
     /// Made by another key.
     #[error("the signature was made by another key")]
     Key,
+    /// The signature's algorithm is none of the key's.
+    #[error("the signature's algorithm does not belong to the key")]
+    Algorithm,
     /// The signature is wrong for this text and key, or the key's kind cannot be checked.
     #[error("the signature is wrong")]
     Wrong,

@@ -66,6 +66,24 @@ async fn releases_and_rights_are_reported_as_they_were() {
     assert_eq!(rows(&releases, "unknown").len(), 1);
     assert_eq!(row(&releases, "unknown", "who", "tech")["asked"], "nowhere/x");
 
+    // One of those sessions, told from its login to its end.
+    let log = read_log(&mut auditor.connect().await, Some("acme")).await;
+    let taken = log.iter().find(|entry| entry.record.event == "code.release").unwrap();
+    let session = taken.record.actor.as_ref().unwrap().session.to_string();
+    let told = report(&auditor, &["session", &session]);
+    let events: Vec<&Value> = rows(&told, "timeline").iter().map(|row| &row["event"]).collect();
+    assert_eq!(events, ["session.login", "code.release", "session.end"], "{told}");
+    let code = row(&told, "timeline", "event", "code.release");
+    assert_eq!(
+        (&code["reason"], &code["ticket"], &code["code"]),
+        (&json!("locked out"), &json!("T-1"), &json!("given"))
+    );
+    let summary = &rows(&told, "session")[0];
+    assert_eq!(
+        (&summary["who"], &summary["codes"], &summary["ended"]),
+        (&json!("tech"), &json!(1), &json!("disconnected"))
+    );
+
     // The sources are the logs, as anybody else finds them.
     let log = read_log(&mut auditor.connect().await, Some("acme")).await;
     let source = releases["sources"].as_array().unwrap().iter().find(|source| source["log"] == "acme").unwrap();

@@ -348,4 +348,43 @@ async fn a_signed_release_is_proved_later_with_ssh_keygen_alone() {
     };
     assert!(verifies("text"));
     assert!(!verifies("other"), "and nobody else's call");
+    whole_log(&house, &path, &listed).await;
+}
+
+/// The same for a whole exported log, by `strongroom audit verify --signatures`: every signature, and none that is missing.
+async fn whole_log(house: &House, path: &impl Fn(&str) -> String, listed: &str) {
+    let export = path("export");
+    house.mara.succeed(&["audit", "export", "acme", "--out", &export]);
+    let agent = listed.split(' ').nth(1).unwrap();
+    let verify = |more: &[&str]| {
+        let program = strongroom_tests::tools::program("strongroom");
+        let mut command = std::process::Command::new(program);
+        command.args(["audit", "verify", &export, "--key", agent, "--json", "--signatures"]).args(more);
+        let output = command.env_clear().env("HOME", "/nonexistent").output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let key = strongroom_tests::tools::run(
+        "ssh-keygen",
+        &["-lf", &house.jana.key.with_extension("pub").display().to_string()],
+    );
+    let key = key.split(' ').nth(1).unwrap();
+    for more in [&[][..], &["--signers", &path("allowed")]] {
+        let (code, said, complaint) = verify(more);
+        assert_eq!(code, 0, "{complaint}");
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let signatures = &said["signatures"];
+        assert_eq!((&signatures["proved"], &signatures["keys"][key]), (&1.into(), &1.into()), "{signatures}");
+        assert_eq!(signatures["signers_given"], !more.is_empty());
+    }
+    std::fs::write(path("strangers"), house.jack.public_key()).unwrap();
+    let (code, _, complaint) = verify(&["--signers", &path("strangers")]);
+    assert!(code == 1 && complaint.contains(key) && complaint.contains("none of the signers"), "{complaint}");
+    std::fs::write(path("strangers"), "somebody without a key\n").unwrap();
+    let (code, _, complaint) = verify(&["--signers", &path("strangers")]);
+    assert!(code != 0 && complaint.contains("line 1 holds no public key"), "{complaint}");
+    // Whoever withholds the name withholds the text; what is left says so.
+    std::fs::remove_file(format!("{export}/openings.ndjson")).unwrap();
+    let said: serde_json::Value = serde_json::from_str(&verify(&[]).1).unwrap();
+    assert_eq!((&said["signatures"]["proved"], &said["signatures"]["withheld"]), (&0.into(), &1.into()));
 }

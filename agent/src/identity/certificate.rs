@@ -13,7 +13,6 @@ use strongroom_proto::sshsig;
 
 use super::key::{self, EnrolmentKey, KeyRefusal};
 use super::krl::{Krl, KrlError};
-use super::proof::rsa_holds;
 
 /// Longest certificate line that is looked at, in bytes.
 const LINE_LEN_MAX: usize = 8 * 1024;
@@ -287,7 +286,7 @@ fn check_signature(certificate: &Certificate) -> Result<(), CertificateRefusal> 
             let bytes = certificate.to_bytes().map_err(|_| refused())?;
             let tail = 4 + 4 + signature.algorithm().as_str().len() + 4 + signature.as_bytes().len();
             let signed = bytes.len().checked_sub(tail).and_then(|len| bytes.get(..len)).ok_or_else(refused)?;
-            rsa_holds(key, hash, signed, signature.as_bytes()).map_err(|_| refused())
+            sshsig::rsa_holds(key, hash, signed, signature.as_bytes()).map_err(|_| refused())
         }
         (KeyData::Rsa(_), _) => Err(refused()),
         _ => certificate.verify_signature().map_err(|_| refused()),

@@ -1,9 +1,6 @@
-//! What a signature proves. The library verifies the mathematics; the rules around it (key policy, RSA, FIDO flags) are
-//! here, because the library knows none of them.
+//! What a signature proves. `sshsig` verifies the mathematics; the rules around it (key policy, FIDO flags) are here.
 
-use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA512, RsaPublicKeyComponents};
-use ssh_key::public::{KeyData, RsaPublicKey};
-use ssh_key::{Algorithm, HashAlg, PublicKey, SshSig};
+use ssh_key::{PublicKey, SshSig};
 use strongroom_proto::sshsig::{self, SshSigError};
 use strongroom_proto::words::Assurance;
 
@@ -38,9 +35,6 @@ pub enum ProofError {
     /// The signature is malformed, for another purpose or wrong.
     #[error(transparent)]
     Signature(#[from] SshSigError),
-    /// The signature's algorithm is none of the key's: SHA-1 with RSA, for one.
-    #[error("the signature's algorithm does not belong to the key")]
-    Algorithm,
     /// A FIDO key that was not touched.
     #[error("the security key was not touched")]
     Touch,
@@ -76,20 +70,7 @@ pub fn verify_with(
         signature = SshSig::new(plain, namespace, signature.hash_alg(), signature.signature().clone())
             .map_err(|_| SshSigError::Malformed)?;
     }
-    if signature.public_key() != enrolled.key_data() {
-        return Err(SshSigError::Key.into());
-    }
-    match (enrolled.key_data(), signature.algorithm()) {
-        (KeyData::Rsa(rsa), Algorithm::Rsa { hash: Some(hash) }) => {
-            let signed = SshSig::signed_data(signature.namespace(), signature.hash_alg(), text)
-                .map_err(|_| SshSigError::Malformed)?;
-            rsa_holds(rsa, hash, &signed, signature.signature_bytes())?;
-        }
-        (key, algorithm) if belongs(key, &algorithm) => {
-            enrolled.verify(namespace, text, &signature).map_err(|_| SshSigError::Wrong)?;
-        }
-        _ => return Err(ProofError::Algorithm),
-    }
+    sshsig::holds(enrolled.key_data(), &signature, text)?;
     let mut proof = Proof { fingerprint: sshsig::fingerprint(enrolled), touch: false, verified: false, counter: None };
     if hardware {
         // Only after the signature was right: it covers these bytes.
@@ -113,36 +94,6 @@ pub fn assurance(attested: bool, proof: &Proof) -> Assurance {
         (true, true, false) => Assurance::HardwareTouch,
         _ => Assurance::SoftwareKey,
     }
-}
-
-fn belongs(key: &KeyData, algorithm: &Algorithm) -> bool {
-    match (key, algorithm) {
-        (KeyData::Ed25519(_), Algorithm::Ed25519)
-        | (KeyData::SkEd25519(_), Algorithm::SkEd25519)
-        | (KeyData::SkEcdsaSha2NistP256(_), Algorithm::SkEcdsaSha2NistP256) => true,
-        (KeyData::Ecdsa(key), Algorithm::Ecdsa { curve }) => key.curve() == *curve,
-        _ => false,
-    }
-}
-
-/// RSA with SHA-2 only (RFC 8332), by a library without the timing fault of the usual crate (RUSTSEC-2023-0071).
-pub(super) fn rsa_holds(key: &RsaPublicKey, hash: HashAlg, signed: &[u8], bytes: &[u8]) -> Result<(), ProofError> {
-    let algorithm = match hash {
-        HashAlg::Sha256 => &RSA_PKCS1_2048_8192_SHA256,
-        HashAlg::Sha512 => &RSA_PKCS1_2048_8192_SHA512,
-        _ => return Err(ProofError::Algorithm),
-    };
-    let modulus = key.n().as_positive_bytes().ok_or(KeyRefusal::Malformed)?;
-    let exponent = key.e().as_positive_bytes().ok_or(KeyRefusal::RsaExponent)?;
-    if bytes.len() > modulus.len() {
-        return Err(SshSigError::Malformed.into());
-    }
-    // Some agents strip leading zeros, about once in 256 signatures; OpenSSH accepts that and so must we.
-    let mut padded = vec![0; modulus.len() - bytes.len()];
-    padded.extend_from_slice(bytes);
-    RsaPublicKeyComponents { n: modulus, e: exponent }
-        .verify(algorithm, signed, &padded)
-        .map_err(|_| SshSigError::Wrong.into())
 }
 
 fn fido_trailer(signature: &SshSig) -> Option<(u8, u32)> {

@@ -20,11 +20,13 @@ mod milestone;
 mod openings;
 mod pin;
 mod read;
+mod signatures;
 mod verify;
 mod write;
 
-pub use error::{ExportError, PinError, Records, VerifyError};
+pub use error::{ExportError, PinError, Records, SignersError, VerifyError};
 pub use pin::Pin;
+pub use signatures::{Signatures, Signers, verify_signatures};
 pub use verify::{Verified, verify_folder};
 pub use write::ExportWriter;
 

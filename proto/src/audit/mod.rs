@@ -8,3 +8,4 @@ pub mod opening;
 pub mod record;
 pub mod record_proof;
 pub mod replay;
+pub mod signed_call;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use crate::agent_key::AgentKeyError;
 use crate::audit::checkpoint::{CheckpointRefused, NoteError, Origin};
+use crate::audit::signed_call::SignedCallError;
 
 /// A run of records, first to last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,6 +234,49 @@ pub enum VerifyError {
         /// The field that it names.
         field: String,
     },
+    /// A record's signature does not prove its call.
+    #[error("record {seq} (line {}) keeps a signature that does not prove its call", seq + 1)]
+    Signature {
+        /// Its place.
+        seq: u64,
+        /// Why.
+        source: SignedCallError,
+    },
+    /// A call was signed by a key that the reader does not know.
+    #[error("record {seq} (line {}) was signed by the key {key}, which is none of the signers that you gave", seq + 1)]
+    UnknownSigner {
+        /// Its place.
+        seq: u64,
+        /// The key's fingerprint.
+        key: String,
+    },
+    /// A code was released without a signature where the policy demanded one.
+    #[error(
+        "record {seq} (line {}) released a code without a signature, which the policy has demanded since record {since}", seq + 1
+    )]
+    UnsignedRelease {
+        /// Its place.
+        seq: u64,
+        /// The record that set the policy.
+        since: u64,
+    },
+    /// The folder changed between two readings.
+    #[error("the folder was changed while it was being checked")]
+    Unsteady,
+}
+
+/// A text that names no signers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignersError {
+    /// A line holds no public key.
+    #[error("line {line} holds no public key")]
+    Line {
+        /// The line, from 1.
+        line: usize,
+    },
+    /// There is no key at all.
+    #[error("there is no public key")]
+    Empty,
 }
 
 /// A text that pins no key.

@@ -1,12 +1,13 @@
 //! Openings beside the records that they open: both files are read once, side by side.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
 use super::ahead::Glance;
 use super::read::Lines;
 use super::{OPENING_LEN_MAX, OPENINGS_FILE, OpeningLine, VerifyError};
+use crate::audit::signed_call::Values;
 
 /// The file of openings, and the next line of it.
 pub(super) struct Openings {
@@ -31,21 +32,29 @@ impl Openings {
 
     /// Checks the openings of the next record against its commitments.
     pub(super) fn check(&mut self, record: &Glance) -> Result<(), VerifyError> {
-        let mut fields = BTreeSet::new();
-        while let Some(opening) = self.next.take_if(|opening| opening.seq <= record.seq) {
-            let (line, seq, field) = (self.line(), opening.seq, opening.field.clone());
-            if seq < record.seq || !fields.insert(field.clone()) {
-                return Err(VerifyError::OpeningOrder { line, seq });
+        let opened = self.values(record.seq, &record.h)?.len();
+        self.opened += opened as u64;
+        self.withheld += (record.h.len() - opened) as u64;
+        Ok(())
+    }
+
+    /// The values behind the next record's commitments, by field, each checked against its commitment.
+    pub(super) fn values(&mut self, seq: u64, h: &BTreeMap<String, String>) -> Result<Values, VerifyError> {
+        let mut values = Values::new();
+        while let Some(opening) = self.next.take_if(|opening| opening.seq <= seq) {
+            let (line, of, field) = (self.line(), opening.seq, opening.field.clone());
+            let opening = opening.into_opening();
+            if of < seq || values.contains_key(&field) {
+                return Err(VerifyError::OpeningOrder { line, seq: of });
             }
-            let committed = record.h.get(&field);
-            if committed.is_none() || opening.into_opening().commitment().as_ref() != committed {
-                return Err(VerifyError::FalseOpening { line, seq, field });
+            let committed = h.get(&field);
+            if committed.is_none() || opening.commitment().as_ref() != committed {
+                return Err(VerifyError::FalseOpening { line, seq: of, field });
             }
+            values.insert(field, opening.value);
             self.advance()?;
         }
-        self.opened += fields.len() as u64;
-        self.withheld += (record.h.len() - fields.len()) as u64;
-        Ok(())
+        Ok(values)
     }
 
     /// How many commitments were opened and how many were not. No opening may be left after the last record.

@@ -1,12 +1,13 @@
 //! `strongroom audit verify`: an exported folder, offline. Settings play no part: the pin comes from the command line
 //! alone, because a reader must know what they pinned.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use strongroom_proto::audit::export::{Pin, Verified, verify_folder};
+use strongroom_proto::audit::export::{Pin, Signatures, Signers, Verified, verify_folder, verify_signatures};
 
 use super::super::context::Context;
 use super::super::error::CliError;
@@ -16,6 +17,8 @@ use super::prove;
 
 /// Longest file with a key or a checkpoint, in bytes.
 const SHORT_FILE_LEN_MAX: u64 = 16 * 1024;
+/// Longest list of signers, in bytes: some thousand keys.
+const SIGNERS_LEN_MAX: u64 = 4 * 1024 * 1024;
 
 /// `strongroom audit verify`
 #[derive(Debug, clap::Args)]
@@ -29,6 +32,15 @@ pub(in super::super) struct Verify {
     /// A checkpoint kept from before: the log must have grown from it
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
+    /// Check every signature that technicians made over their calls too
+    #[arg(long)]
+    signatures: bool,
+    /// The public keys that may have signed calls, one a line (.pub, authorized_keys or allowed_signers)
+    #[arg(long, value_name = "FILE", requires = "signatures")]
+    signers: Option<PathBuf>,
+    /// An older key of the agent that calls were signed for: SHA256:..., or a file; may be given again
+    #[arg(long, value_name = "PIN", requires = "signatures")]
+    agent_key: Vec<PathBuf>,
 }
 
 /// `strongroom.verified/1`: members are only ever added.
@@ -44,22 +56,53 @@ struct Body {
     older_checkpoints: usize,
     opened: u64,
     withheld: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signatures: Option<SignaturesBody>,
+}
+
+#[derive(Serialize)]
+struct SignaturesBody {
+    proved: u64,
+    digest_only: u64,
+    withheld: u64,
+    unsigned_releases: u64,
+    signers_given: bool,
+    keys: BTreeMap<String, u64>,
 }
 
 pub(super) fn verify(context: &Context, arguments: &Verify) -> Result<(), CliError> {
     let pin = arguments.key.as_deref().map(pin).transpose()?;
     if prove::is_proof(&arguments.folder) {
-        if arguments.against.is_some() {
-            return Err(CliError::usage("--against is for whole logs: this folder holds one record."));
+        if arguments.against.is_some() || arguments.signatures {
+            return Err(CliError::usage(
+                "--against and --signatures are for whole logs: this folder holds one record.",
+            ));
         }
         return prove::verify(context, &arguments.folder, pin.as_ref());
     }
     let kept = arguments.against.as_deref().map(short_file).transpose()?;
     let verified = verify_folder(&arguments.folder, pin.as_ref(), kept.as_deref())
         .map_err(|error| CliError::unverified(&error))?;
+    let signatures = arguments.signatures.then(|| signatures(arguments, &verified)).transpose()?;
     warn_unpinned(context, verified.pinned);
-    let text = if context.out.quiet { String::new() } else { text(&verified) };
-    context.out.answer("strongroom.verified/1", body(&verified), &text)
+    let body = body(&verified, signatures);
+    let text = if context.out.quiet { String::new() } else { text(&verified, &body) };
+    context.out.answer("strongroom.verified/1", body, &text)
+}
+
+/// Checks what technicians signed.
+fn signatures(arguments: &Verify, verified: &Verified) -> Result<SignaturesBody, CliError> {
+    let signers = arguments.signers.as_deref().map(|path| {
+        let text = text_of(path, SIGNERS_LEN_MAX)?;
+        Signers::parse(&text).map_err(|error| CliError::caused(&format!("{} names no signers", path.display()), &error))
+    });
+    let signers = signers.transpose()?;
+    let agents = arguments.agent_key.iter().map(|key| pin(key).map(|pin| pin.fingerprint().to_owned()));
+    let agents: Vec<String> = agents.collect::<Result<_, _>>()?;
+    let found = verify_signatures(&arguments.folder, verified, &agents, signers.as_ref());
+    let Signatures { proved, digest_only, withheld, unsigned_releases, keys } =
+        found.map_err(|error| CliError::unverified(&error))?;
+    Ok(SignaturesBody { proved, digest_only, withheld, unsigned_releases, signers_given: signers.is_some(), keys })
 }
 
 pub(super) fn warn_unpinned(context: &Context, pinned: bool) {
@@ -84,14 +127,18 @@ pub(super) fn pin(value: &Path) -> Result<Pin, CliError> {
 }
 
 fn short_file(path: &Path) -> Result<String, CliError> {
+    text_of(path, SHORT_FILE_LEN_MAX)
+}
+
+fn text_of(path: &Path, len_max: u64) -> Result<String, CliError> {
     let failed = |error: std::io::Error| CliError::caused(&format!("cannot read {}", path.display()), &error);
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(SHORT_FILE_LEN_MAX).read_to_string(&mut text).map_err(failed)?;
+    file.take(len_max).read_to_string(&mut text).map_err(failed)?;
     Ok(text)
 }
 
-fn body(verified: &Verified) -> Body {
+fn body(verified: &Verified, signatures: Option<SignaturesBody>) -> Body {
     Body {
         log: verified.origin.to_string(),
         size: verified.size,
@@ -103,14 +150,14 @@ fn body(verified: &Verified) -> Body {
         older_checkpoints: verified.older_checkpoints,
         opened: verified.opened,
         withheld: verified.withheld,
+        signatures,
     }
 }
 
-fn text(verified: &Verified) -> String {
+fn text(verified: &Verified, body: &Body) -> String {
     let time = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), when::utc);
     let pinned = if verified.pinned { "pinned" } else { "UNPINNED" };
-    let body = body(verified);
-    clean_lines(&[
+    let mut lines = vec![
         format!("Verified: {} records, complete and unaltered.", body.size),
         format!("log          {}", body.log),
         format!("from, to     {}, {}", time(body.first_at), time(body.last_at)),
@@ -118,7 +165,17 @@ fn text(verified: &Verified) -> String {
         format!("key          {} ({pinned})", body.key),
         format!("checkpoints  {} older ones agree", body.older_checkpoints),
         format!("values       {} shown and fitting, {} withheld", body.opened, body.withheld),
-    ])
+    ];
+    if let Some(signatures) = &body.signatures {
+        let SignaturesBody { proved, digest_only, withheld, unsigned_releases, signers_given, keys } = signatures;
+        lines.push(format!(
+            "signatures   {proved} prove their calls, {digest_only} prove the digest of one, {withheld} withheld; {unsigned_releases} codes without"
+        ));
+        let whose = if *signers_given { "all are signers that you gave" } else { "whose they are, the log alone says" };
+        lines.extend(keys.iter().map(|(key, count)| format!("  {count:>9}  by {key}")));
+        lines.extend((!keys.is_empty()).then(|| format!("             {whose}")));
+    }
+    clean_lines(&lines)
 }
 
 fn clean_lines(lines: &[String]) -> String {

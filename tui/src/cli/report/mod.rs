@@ -18,6 +18,7 @@ mod pack;
 mod recertification;
 mod releases;
 mod render;
+mod session;
 #[cfg(test)]
 mod tests;
 mod unused;
@@ -26,7 +27,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use jiff::{SignedDuration, Timestamp};
-use strongroom_proto::ids::Slug;
+use strongroom_proto::ids::{SessionId, Slug};
 
 use self::document::{Control, Document, Section};
 use self::evidence::{Evidence, Period};
@@ -170,6 +171,16 @@ pub(super) enum Report {
         #[arg(long)]
         days: Option<u32>,
     },
+    /// One session from login to end: everything it did, in every log that you may read
+    Session {
+        /// Which, as strongroom session list and records name it
+        #[arg(value_name = "ID")]
+        id: SessionId,
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        only: Only,
+    },
     /// A client's monthly folder: its log, its checkpoints and a summary, to be verified by the client
     Pack(pack::Pack),
 }
@@ -224,6 +235,10 @@ pub(super) async fn report(context: &Context, command: Report) -> Result<(), Cli
             give(context, common, &only.vault, Some(span), kind, operations::clock).await
         }
         Report::Identity { slug, days } => identity::report(context, slug, days).await,
+        Report::Session { id, common, only } => {
+            let kind = Kind { name: "session", title: "Session", controls: session::CONTROLS, org: Org::IfReadable };
+            give(context, common, &only.vault, None, kind, move |evidence, _| session::sections(evidence, id)).await
+        }
         Report::Pack(arguments) => pack::pack(context, arguments).await,
     }
 }

@@ -3,6 +3,7 @@
 mod codes;
 mod people;
 mod rights;
+mod sessions;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
