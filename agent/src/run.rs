@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::anchor::Anchors;
 use crate::audit::checkpointer::Checkpointer;
-use crate::audit::watch;
+use crate::audit::{key_change, watch};
 use crate::backup::schedule;
 use crate::commands::organisation;
 use crate::config::Config;
@@ -333,6 +333,7 @@ async fn record_restore(config: &Config, store: &Store, note: String) {
 /// Keeps the agent's word to its clients valid. When it has to speak with another token's key, every session ends: a client
 /// that heard one key at its login is not shown another one's signatures.
 async fn tend_voice(agent: Arc<Agent>, config: Config, stop: CancellationToken) {
+    vouch(&agent).await;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -343,9 +344,10 @@ async fn tend_voice(agent: Arc<Agent>, config: Config, stop: CancellationToken) 
             Ok(true) => {
                 let voice = agent.voices.current();
                 let token = voice.workers.token().as_str().to_owned();
+                let key = voice.key.fingerprint();
                 let ended = agent.sessions.end_where(|_| true).len();
                 tracing::warn!(%token, sessions = ended, "the agent speaks with the other token's key from now on");
-                let recorded = agent.store.submit(move |tx| organisation::voice_changed(tx, &token, ended)).await;
+                let recorded = agent.store.submit(move |tx| organisation::voice_changed(tx, &token, &key, ended)).await;
                 if let Err(refused) = recorded {
                     tracing::error!(?refused, "the change of the agent's key could not be recorded");
                 }
@@ -355,6 +357,16 @@ async fn tend_voice(agent: Arc<Agent>, config: Config, stop: CancellationToken) 
             }
             Err(error) => tracing::warn!(error = %format!("{error:#}"), "the endorsement was not renewed"),
         }
+        vouch(&agent).await;
+    }
+}
+
+/// Has one token's key vouch for the other one's, once both are here.
+async fn vouch(agent: &Agent) {
+    match key_change::vouch(agent, (agent.clock)()).await {
+        Ok(true) => tracing::info!("the first token's key has vouched for the second one's"),
+        Ok(false) => {}
+        Err(error) => tracing::warn!(error = %format!("{error:#}"), "no key has vouched for the other one"),
     }
 }
 

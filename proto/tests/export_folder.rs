@@ -74,6 +74,48 @@ fn without_a_pin_the_folder_is_only_said_to_agree_with_itself() {
 }
 
 #[test]
+fn a_pin_leads_from_one_key_to_the_next_and_never_back() {
+    let (folder, [first, second]) = Folder::after_two_changes();
+    let kept = first.checkpoint(6);
+    for (log, len) in [(&first, 3), (&second, 2), (&folder.log, 0)] {
+        let verified = verify_folder(&folder.path, Some(&log.pin()), Some(&kept)).unwrap();
+        assert_eq!((verified.way.len(), verified.key, verified.older_checkpoints), (len, folder.log.key(), 1));
+        assert!(verified.pinned && verified.keys.len() == 3);
+    }
+    assert_names(
+        &sentence(&verify_folder(&folder.path, Some(&SampleLog::new().pin()), None).unwrap_err()),
+        &["pinned"],
+    );
+    // A checkpoint that is not what the records were then, by whichever key.
+    let mut other = first.taken_over();
+    other.records.swap(1, 2);
+    folder.write("checkpoints/4", other.checkpoint(4));
+    assert_names(&refusal(&folder), &["checkpoints/4", "not vouched for"]);
+    folder.write("checkpoints/4", first.checkpoint(4));
+
+    let good = folder.read("log.keys");
+    let line = |which: usize| good.lines().nth(which).unwrap().to_owned() + "\n";
+    folder.write("log.keys", line(1));
+    assert_names(&sentence(&verify_folder(&folder.path, Some(&first.pin()), None).unwrap_err()), &["did not vouch"]);
+    folder.write("log.keys", line(0) + &line(1).replace(":00Z", ":01Z"));
+    assert_names(&refusal(&folder), &["line 2 of log.keys", "not signed by the key"]);
+    folder.write("log.keys", "{}\n");
+    assert_names(&refusal(&folder), &["log.keys"]);
+    let stranger = SampleLog::new();
+    folder.write(
+        "log.keys",
+        format!("{}\n", serde_json::to_string(&stranger.vouch_for(&stranger.taken_over())).unwrap()),
+    );
+    assert_names(&refusal(&folder), &["line 1 of log.keys", "another organisation"]);
+
+    // The first key signs a log of its own: whoever pinned the third does not take it.
+    let (outer, back) = (tempfile::tempdir().unwrap(), folder.log.pin());
+    let path = outer.path().join("export");
+    first.export_after(&path, &first, &[first.vouch_for(&second)]);
+    assert_names(&sentence(&verify_folder(&path, Some(&back), None).unwrap_err()), &["is pinned"]);
+}
+
+#[test]
 fn openings_may_be_withheld_and_are_counted() {
     let folder = Folder::new();
     folder.edit_lines("openings.ndjson", |lines| lines.truncate(2));

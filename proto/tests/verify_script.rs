@@ -41,6 +41,25 @@ fn the_script_verifies_a_good_folder_under_every_form_of_pin() {
 }
 
 #[test]
+fn the_script_follows_the_way_from_one_key_to_the_next() {
+    let (folder, [first, second]) = Folder::after_two_changes();
+    let kept = folder.outer().join("kept");
+    fs::write(&kept, first.checkpoint(6)).unwrap();
+    for log in [&first, &second, &folder.log] {
+        let (verified, text) = run(&folder, &["--key", log.pin().fingerprint(), "--against", kept.to_str().unwrap()]);
+        assert!(verified, "{text}");
+    }
+    let good = folder.read("log.keys");
+    folder.write("log.keys", good.replace(":00Z", ":01Z"));
+    let (verified, text) = run(&folder, &["--key", first.pin().fingerprint()]);
+    assert!(!verified && text.contains("log.keys is false"), "{text}");
+    folder.write("log.keys", good.lines().nth(1).unwrap().to_owned() + "\n");
+    folder.write("checkpoints/4", folder.log.checkpoint(4));
+    let (verified, text) = run(&folder, &["--key", first.pin().fingerprint()]);
+    assert!(!verified && text.contains("is pinned"), "{text}");
+}
+
+#[test]
 fn the_script_refuses_what_the_verifier_refuses_and_names_the_place() {
     let other = SampleLog::new();
     type Tamper<'other> = Box<dyn Fn(&mut Folder) + 'other>;

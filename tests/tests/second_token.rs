@@ -263,6 +263,17 @@ async fn a_first_token_that_hangs_holds_up_nobody_and_a_counter_is_not_used_twic
 async fn a_running_agent_speaks_with_the_second_tokens_key_when_the_first_stays_away() {
     let mut house = TwoTokens::joined().await;
     let first = house.people.tech.connect().await.agent_key().unwrap().to_owned();
+    // While both are here, the first one's key vouches for the second one's.
+    let begun = Instant::now();
+    loop {
+        let log = read_log(&mut house.people.organisation.admin.connect().await, None).await;
+        if log.iter().any(|entry| entry.is("log.key", RecordOutcome::Ok)) {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "nobody vouched for the second key");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let before = export(&house, "before");
     house.take_away(Token::First);
     house.codes_are_right().await;
     let begun = Instant::now();
@@ -272,6 +283,7 @@ async fn a_running_agent_speaks_with_the_second_tokens_key_when_the_first_stays_
     }
     assert_ne!(house.people.tech.connect().await.agent_key().unwrap(), first);
     house.codes_are_right().await;
+    exports_lead_from_one_key_to_the_next(&house, &first, &before);
     // And with the first one's again, once that has been back for a while.
     house.bring_back(Token::First);
     house.wait_for(Token::First, true, true).await;
@@ -284,6 +296,42 @@ async fn a_running_agent_speaks_with_the_second_tokens_key_when_the_first_stays_
     house.codes_are_right().await;
     let log = read_log(&mut house.people.organisation.admin.connect().await, None).await;
     assert_eq!(log.iter().filter(|entry| entry.is("agent.voice", RecordOutcome::Ok)).count(), 2);
+}
+
+/// A manager's export of a client's log.
+fn export(house: &TwoTokens, name: &str) -> std::path::PathBuf {
+    let out = house.people.organisation.root().join(name);
+    house.people.manager.succeed(&["audit", "export", "acme", "--out", &out.display().to_string()]);
+    out
+}
+
+/// What a client sees who pinned the first token's key, and kept a checkpoint by it, when the second one signs.
+fn exports_lead_from_one_key_to_the_next(house: &TwoTokens, first: &str, before: &std::path::Path) {
+    let after = export(house, "after").display().to_string();
+    let root = house.people.organisation.root();
+    let (pin, kept) = (root.join("first.pub"), before.join("checkpoint").display().to_string());
+    std::fs::write(&pin, first).unwrap();
+    let pin = pin.display().to_string();
+    let verify = |folder: &str, more: &[&str]| {
+        let mut command = std::process::Command::new(tools::program("strongroom"));
+        command.args(["audit", "verify", folder, "--json"]).args(more).env_clear().env("HOME", "/nonexistent");
+        tools::output(&mut command)
+    };
+    let verified = verify(&after, &["--key", &pin, "--against", &kept, "--signatures"]);
+    assert!(verified.status.success(), "{}", errors(&verified));
+    let said: serde_json::Value = serde_json::from_slice(&verified.stdout).unwrap();
+    let way = said["pinned_by_way_of"].as_array().unwrap();
+    assert_eq!((way.len(), &way[1]), (2, &said["key"]), "{said}");
+    assert!(said["pinned"] == true && said["older_checkpoints"].as_u64() >= Some(1), "{said}");
+    // Never the other way round: what the first key signs is not vouched for by the second one.
+    let second = said["key"].as_str().unwrap();
+    assert!(errors(&verify(&before.display().to_string(), &["--key", second])).contains("is pinned"));
+    let statement = std::path::Path::new(&after).join("log.keys");
+    let good = std::fs::read_to_string(&statement).unwrap();
+    std::fs::write(&statement, good.replace("\"at\":\"20", "\"at\":\"19")).unwrap();
+    assert!(errors(&verify(&after, &["--key", &pin])).contains("line 1 of log.keys"));
+    std::fs::remove_file(&statement).unwrap();
+    assert!(errors(&verify(&after, &["--key", &pin])).contains("did not vouch"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,5 +3,6 @@
 
 pub mod anchor;
 pub mod checkpointer;
+pub mod key_change;
 pub mod state_check;
 pub mod watch;

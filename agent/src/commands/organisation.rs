@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use strongroom_proto::audit::log_key::LogKey;
 use strongroom_proto::audit::record::RecordOutcome;
 use strongroom_proto::method::Receipt;
 
@@ -10,6 +11,7 @@ use super::REASON_LEN_MAX;
 use super::identity::{By, NewIdentity, place_identity};
 use crate::keystore::worker::TokenEvent;
 use crate::state::LogId;
+use crate::state::log_key::LogKeyRow;
 use crate::state::rows::Org;
 use crate::store::tx::{Draft, Refusal, Tx};
 
@@ -72,8 +74,26 @@ pub fn token_event(tx: &mut Tx<'_>, event: &TokenEvent, token: Option<&str>) -> 
 ///
 /// # Errors
 /// Only if it cannot be written down.
-pub fn voice_changed(tx: &mut Tx<'_>, token: &str, sessions: usize) -> Result<((), Receipt), Refusal> {
-    let draft = Draft::new("agent.voice").detail("token", token).detail("sessions", sessions);
+pub fn voice_changed(tx: &mut Tx<'_>, token: &str, agent_key: &str, sessions: usize) -> Result<((), Receipt), Refusal> {
+    let draft =
+        Draft::new("agent.voice").detail("agent_key", agent_key).detail("token", token).detail("sessions", sessions);
+    let receipt = tx.append(LogId::Org, draft)?;
+    Ok(((), receipt))
+}
+
+/// Records that one key of the logs vouched for the next.
+///
+/// # Errors
+/// Only if it cannot be written down.
+pub fn log_key(tx: &mut Tx<'_>, statement: &LogKey) -> Result<((), Receipt), Refusal> {
+    let LogKey { at, new, new_signature, old, old_signature, organisation: _ } = statement;
+    let draft = Draft::new("log.key")
+        .detail("at", at.to_string())
+        .detail("new", new.clone())
+        .detail("new_signature", new_signature.clone())
+        .detail("old", old.clone())
+        .detail("old_signature", old_signature.clone());
+    tx.put(LogKeyRow { statement: statement.clone() })?;
     let receipt = tx.append(LogId::Org, draft)?;
     Ok(((), receipt))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use strongroom_proto::audit::checkpoint::SignedCheckpoint;
+use strongroom_proto::audit::log_key::{LogKey, Ways};
 use strongroom_proto::audit::record::Record;
 use strongroom_proto::error::{ErrorKind, Failure};
 use strongroom_proto::ids::{AccountId, IdentityId, Slug};
@@ -263,16 +264,27 @@ pub(super) async fn export(
     let store = agent.store.clone();
     let (size, most) = (signed.size, CHECKPOINTS_MAX);
     let mut older = blocking(move || store.readers().checkpoints_before(log, size, most)).await?;
-    // After a recovery onto another token, or while another one was away, the older ones are by another key, which a reader of
-    // this folder cannot check.
     let key = signed.key;
-    older.retain(|note| SignedCheckpoint::parse(note).is_ok_and(|note| note.verify(&key).is_ok()));
+    let log_keys: Vec<LogKey> = view.log_keys.values().cloned().collect();
+    let ways = Ways::collect(&log_keys, view.org_id()).map_err(|(_, error)| {
+        tracing::error!(%error, "a statement of one key about the next does not hold");
+        Failure::new(
+            ErrorKind::AuditUnavailable,
+            "A statement about the keys of the logs does not hold: see the agent's log.",
+        )
+    })?;
+    // After a recovery onto another token the older ones are by a key that nobody vouched for this one with: a reader of this
+    // folder cannot check them.
+    let keys = ways.before(&key);
+    let is_known = |note: &SignedCheckpoint| keys.iter().any(|key| note.verify(key).is_ok());
+    older.retain(|note| SignedCheckpoint::parse(note).is_ok_and(|note| is_known(&note)));
     Ok(Exported {
         log: origin(&view, log).to_string(),
         size: signed.size,
         checkpoint: signed.note,
         checkpoints: older,
         public_key: key.spki_pem(),
+        log_keys,
     }
     .into())
 }

@@ -8,6 +8,7 @@ pub mod canary;
 pub mod ceremony;
 pub mod erasure;
 pub mod group;
+pub mod log_key;
 pub mod pending;
 pub mod recent;
 pub mod request;
@@ -20,6 +21,7 @@ use std::collections::BTreeSet;
 use imbl::{GenericOrdMap, shared_ptr::DefaultSharedPtr};
 use jiff::Timestamp;
 use strongroom_proto::audit::checkpoint::Origin;
+use strongroom_proto::audit::log_key::LogKey;
 use strongroom_proto::audit::merkle::{Frontier, Hash};
 use strongroom_proto::ids::{
     AccountId, CampaignId, CeremonyId, GrantId, GroupId, IdentityId, OrgId, PendingId, RequestId, Slug, VaultId,
@@ -177,6 +179,8 @@ pub struct State {
     pub open_campaigns: Map<CampaignId, ()>,
     /// What was decided in them, by vault.
     pub vault_reviews: Map<(CampaignId, VaultId), VaultReview>,
+    /// What keys of the logs said of each other: by the old and the new one, as OpenSSH texts.
+    pub log_keys: Map<(String, String), LogKey>,
     /// Whose names are erased, or are about to be.
     pub erasures: Map<IdentityId, Erasure>,
     /// Decoys, by account.
@@ -241,6 +245,7 @@ impl State {
             campaigns: Map::new(),
             open_campaigns: Map::new(),
             vault_reviews: Map::new(),
+            log_keys: Map::new(),
             erasures: Map::new(),
             canaries: Map::new(),
             rotations: Map::new(),

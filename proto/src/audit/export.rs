@@ -7,6 +7,7 @@
 //! | `checkpoint` | size and root of exactly these records, signed |
 //! | `checkpoints/<size>` | older ones: they narrow down where a change is, and show that the log only ever grew |
 //! | `log.pub` | the key that signed, to be compared with the pinned one |
+//! | `log.keys` | statements by which older keys vouch for `log.pub`; only where another token took over |
 //! | `openings.ndjson` | the values behind commitments; lines, or the whole file, may be withheld |
 //! | `README.txt` | how to check all this |
 
@@ -38,6 +39,8 @@ pub const CHECKPOINT_FILE: &str = "checkpoint";
 pub const OLDER_FOLDER: &str = "checkpoints";
 /// The file of the public key, SubjectPublicKeyInfo in PEM.
 pub const KEY_FILE: &str = "log.pub";
+/// The file of statements by which one key of the logs vouched for the next.
+pub const LOG_KEYS_FILE: &str = "log.keys";
 /// The file of openings.
 pub const OPENINGS_FILE: &str = "openings.ndjson";
 /// The file that tells people what to do.

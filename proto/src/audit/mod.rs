@@ -3,6 +3,7 @@
 
 pub mod checkpoint;
 pub mod export;
+pub mod log_key;
 pub mod merkle;
 pub mod opening;
 pub mod record;

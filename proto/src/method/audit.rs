@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Receipt, method};
+use crate::audit::log_key::LogKey;
 use crate::audit::opening::Opening;
 use crate::audit::record::RecordOutcome;
 use crate::ids::{PendingId, SessionId, Slug};
@@ -189,6 +190,9 @@ pub struct Exported {
     pub checkpoint: String,
     /// Older checkpoints, oldest first, at most 100, evenly thinned.
     pub checkpoints: Vec<String>,
-    /// The public key that signed them, SubjectPublicKeyInfo in PEM.
+    /// The public key that signed the newest, SubjectPublicKeyInfo in PEM.
     pub public_key: String,
+    /// What keys of these logs said of each other: by which way a pinned key leads to this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log_keys: Vec<LogKey>,
 }

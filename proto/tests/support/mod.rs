@@ -11,6 +11,7 @@ use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _
 use strongroom_proto::agent_key::AgentKey;
 use strongroom_proto::audit::checkpoint::{Checkpoint, Origin};
 use strongroom_proto::audit::export::{ExportWriter, Pin};
+use strongroom_proto::audit::log_key::{LogKey, organisation_of};
 use strongroom_proto::audit::merkle::{leaf_hash, root_of};
 use strongroom_proto::audit::opening::Opening;
 use strongroom_proto::audit::record::{RECORD_VERSION, Record, RecordOutcome, Target};
@@ -72,6 +73,21 @@ impl SampleLog {
         self.openings.push(openings);
     }
 
+    /// The same log, signed by another key from here on.
+    pub(crate) fn taken_over(&self) -> Self {
+        let Self { origin, records, openings, .. } = self;
+        Self { origin: origin.clone(), records: records.clone(), openings: openings.clone(), ..Self::new() }
+    }
+
+    /// What both keys sign when another one takes over.
+    pub(crate) fn vouch_for(&self, next: &Self) -> LogKey {
+        let (old, new, at) = (self.key(), next.key(), "2026-11-21T20:00:00Z".parse().unwrap());
+        let organisation = organisation_of(&self.origin).unwrap();
+        let text = LogKey::text(organisation, &old, &new, at);
+        let [by_old, by_new] = [self, next].map(|log| log.pair.sign(&SystemRandom::new(), text.as_bytes()).unwrap());
+        LogKey::new(organisation, [&old, &new], at, [by_old.as_ref(), by_new.as_ref()])
+    }
+
     pub(crate) fn key(&self) -> AgentKey {
         AgentKey::from_point(self.pair.public_key().as_ref()).unwrap()
     }
@@ -89,6 +105,16 @@ impl SampleLog {
     pub(crate) fn sign(&self, checkpoint: &Checkpoint) -> String {
         let signature = self.pair.sign(&SystemRandom::new(), checkpoint.body().as_bytes()).unwrap();
         checkpoint.to_note(&self.key(), signature.as_ref())
+    }
+
+    /// Exports the log, with what older keys said and an older checkpoint at 4 by the first of them.
+    pub(crate) fn export_after(&self, folder: &Path, older: &Self, statements: &[LogKey]) {
+        let mut writer = ExportWriter::create(folder).unwrap();
+        for (record, openings) in self.records.iter().zip(&self.openings) {
+            writer.append(record, openings).unwrap();
+        }
+        writer.log_keys(statements).unwrap();
+        writer.finish(&self.checkpoint(self.records.len()), &[older.checkpoint(4)], &self.key().spki_pem()).unwrap();
     }
 
     /// Exports the log with older checkpoints at these sizes.
@@ -120,6 +146,15 @@ impl Folder {
         let path = outer.path().join("export");
         log.export(&path, older);
         Self { outer, path, log }
+    }
+
+    /// A folder by a third key: the first vouched for the second, and the second for the third. With the logs of all three.
+    pub(crate) fn after_two_changes() -> (Self, [SampleLog; 2]) {
+        let (outer, first) = (tempfile::tempdir().unwrap(), SampleLog::new());
+        let (second, third) = (first.taken_over(), first.taken_over());
+        let path = outer.path().join("export");
+        third.export_after(&path, &first, &[first.vouch_for(&second), second.vouch_for(&third)]);
+        (Self { outer, path, log: third }, [first, second])
     }
 
     pub(crate) fn outer(&self) -> &Path {

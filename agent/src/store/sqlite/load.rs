@@ -17,6 +17,7 @@ use crate::state::canary::Canary;
 use crate::state::ceremony::Ceremony;
 use crate::state::erasure::Erasure;
 use crate::state::group::{Group, Member};
+use crate::state::log_key::LogKeyRow;
 use crate::state::pending::Pending;
 use crate::state::request::Request;
 use crate::state::rotation::Rotation;
@@ -163,6 +164,7 @@ fn place(stored: &StoredRow, sealer: &Sealer, state: &mut State) -> Result<(), T
         VaultReview::KIND => put::<VaultReview>,
         Canary::KIND => put::<Canary>,
         Erasure::KIND => put::<Erasure>,
+        LogKeyRow::KIND => put::<LogKeyRow>,
         Rotation::KIND => put::<Rotation>,
         _ => {
             return Err(Tampered { kind: stored.kind.clone(), key: hex::encode(&stored.key), flaw: "unknown kind" });

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use crate::agent_key::AgentKeyError;
 use crate::audit::checkpoint::{CheckpointRefused, NoteError, Origin};
+use crate::audit::log_key::LogKeyError;
 use crate::audit::signed_call::SignedCallError;
 
 /// A run of records, first to last.
@@ -59,13 +60,24 @@ pub enum VerifyError {
     Key(#[source] AgentKeyError),
     /// The folder's key is not the one that the reader pinned.
     #[error(
-        "log.pub is the key {found}, but {pinned} is pinned: this log was signed by somebody else, or the agent's key was replaced"
+        "log.pub is the key {found}, but {pinned} is pinned: this log was signed by somebody else, or the agent's key was replaced and the old one did not vouch for the new one"
     )]
     OtherKey {
         /// The fingerprint of the folder's key.
         found: String,
         /// The pinned fingerprint.
         pinned: String,
+    },
+    /// `log.keys` holds no statements.
+    #[error("log.keys cannot be read, or holds what is no statement of one key about the next")]
+    LogKeys(#[source] io::Error),
+    /// A statement in `log.keys` does not hold.
+    #[error("line {line} of log.keys is no statement of one key about the next")]
+    LogKey {
+        /// The line, from 1.
+        line: usize,
+        /// Why.
+        source: LogKeyError,
     },
     /// A checkpoint is broken.
     #[error("{file} is no checkpoint")]

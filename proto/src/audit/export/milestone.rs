@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{OLDER_FOLDER, OLDER_LEN_MAX, Records, VerifyError, read};
 use crate::agent_key::AgentKey;
-use crate::audit::checkpoint::{Checkpoint, NOTE_LEN_MAX, SignedCheckpoint};
+use crate::audit::checkpoint::{Checkpoint, CheckpointRefused, NOTE_LEN_MAX, SignedCheckpoint};
 use crate::audit::merkle::{Frontier, Hash};
 
 /// One checkpoint on the way.
@@ -30,10 +30,12 @@ pub(super) struct Milestones {
 }
 
 impl Milestones {
-    /// Collects the folder's checkpoints and the one that the reader kept. `newest` is verified already.
+    /// Collects the folder's checkpoints and the one that the reader kept; the key signed each, or one before it. `newest` is verified
+    /// already.
     pub(super) fn collect(
         folder: &Path,
         key: &AgentKey,
+        before: &[AgentKey],
         newest: &Checkpoint,
         kept: Option<&str>,
     ) -> Result<Self, VerifyError> {
@@ -41,7 +43,7 @@ impl Milestones {
         for name in older_names(folder)? {
             let file = format!("{OLDER_FOLDER}/{name}");
             let text = read::short_text(folder, &file, NOTE_LEN_MAX)?;
-            let milestone = older(&text, file, key, newest)?;
+            let milestone = older(&text, file, (key, before), newest)?;
             if milestone.size.to_string() != name {
                 return Err(VerifyError::Misnamed { file: milestone.file, size: milestone.size });
             }
@@ -49,7 +51,7 @@ impl Milestones {
         }
         let older_count = ahead.len();
         if let Some(text) = kept {
-            ahead.push(older(text, "the checkpoint that you kept".to_owned(), key, newest)?);
+            ahead.push(older(text, "the checkpoint that you kept".to_owned(), (key, before), newest)?);
         }
         // The newest checkpoint is judged last of those with its size: an older twin that disagrees is found first.
         ahead.sort_by_key(|milestone| std::cmp::Reverse(milestone.size));
@@ -87,8 +89,13 @@ impl Milestones {
 }
 
 /// Reads a checkpoint that must be an earlier state of the same log.
-fn older(text: &str, file: String, key: &AgentKey, newest: &Checkpoint) -> Result<Milestone, VerifyError> {
-    let Checkpoint { origin, size, root } = vouched(text, &file, key)?;
+fn older(
+    text: &str,
+    file: String,
+    (key, before): (&AgentKey, &[AgentKey]),
+    newest: &Checkpoint,
+) -> Result<Milestone, VerifyError> {
+    let Checkpoint { origin, size, root } = vouched(text, &file, key, before)?;
     if origin != newest.origin {
         return Err(VerifyError::ForeignCheckpoint { file, found: origin, expected: newest.origin.clone() });
     }
@@ -98,11 +105,19 @@ fn older(text: &str, file: String, key: &AgentKey, newest: &Checkpoint) -> Resul
     Ok(Milestone { size, root, file })
 }
 
-/// Reads a checkpoint that the key must have signed.
-pub(super) fn vouched(text: &str, file: &str, key: &AgentKey) -> Result<Checkpoint, VerifyError> {
+/// Reads a checkpoint that the key must have signed, or one of those that vouched for it.
+pub(super) fn vouched(text: &str, file: &str, key: &AgentKey, before: &[AgentKey]) -> Result<Checkpoint, VerifyError> {
     let note = SignedCheckpoint::parse(text).map_err(|source| VerifyError::Note { file: file.to_owned(), source })?;
-    let checkpoint = note.verify(key).map_err(|source| VerifyError::Unsigned { file: file.to_owned(), source })?;
-    Ok(checkpoint.clone())
+    let refused = match note.verify(key) {
+        Ok(checkpoint) => return Ok(checkpoint.clone()),
+        // A false signature by the key itself is not made good by another one's.
+        Err(refused @ CheckpointRefused::Forged { .. }) => refused,
+        Err(refused) => match before.iter().find_map(|key| note.verify(key).ok()) {
+            Some(checkpoint) => return Ok(checkpoint.clone()),
+            None => refused,
+        },
+    };
+    Err(VerifyError::Unsigned { file: file.to_owned(), source: refused })
 }
 
 /// The names in `checkpoints/`; none if there is no such folder.

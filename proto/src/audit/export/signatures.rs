@@ -10,6 +10,7 @@ use ssh_key::{HashAlg, PublicKey};
 use super::openings::Openings;
 use super::read::Lines;
 use super::{LOG_FILE, SignersError, Verified, VerifyError};
+use crate::agent_key::AgentKey;
 use crate::audit::merkle::{Frontier, leaf_hash};
 use crate::audit::record::{RECORD_LEN_MAX, Record};
 use crate::audit::signed_call::{self, SignedCallError, SignedReleases};
@@ -56,7 +57,7 @@ pub struct Signatures {
 }
 
 /// Checks every signature in a folder that [`super::verify_folder`] has verified. `agents` are fingerprints of keys that the
-/// agent spoke with, beside the one that signed the checkpoint and the one of the log's first record. With `signers` every
+/// agent spoke with, beside the one that signed the checkpoint, those that vouched for it, and the one of the log's first record. With `signers` every
 /// signature must be by one of them; without, it must be by the key that the record names, and whose that is the log alone says.
 ///
 /// # Errors
@@ -71,7 +72,7 @@ pub fn verify_signatures(
     let mut lines = Lines::open(folder, LOG_FILE, RECORD_LEN_MAX)?;
     let mut openings = Openings::open(folder)?;
     let mut agents = agents.to_vec();
-    agents.push(verified.key.fingerprint());
+    agents.extend(verified.keys.iter().map(AgentKey::fingerprint));
     let (mut frontier, mut demanded, mut found) = (Frontier::new(), SignedReleases::default(), Signatures::default());
     while let Some(line) = lines.next()? {
         let seq = frontier.size();

@@ -8,9 +8,10 @@ use super::ahead::{Ahead, Glance, Seen};
 use super::milestone::{self, Milestones};
 use super::openings::Openings;
 use super::read::{self, Lines};
-use super::{CHECKPOINT_FILE, KEY_FILE, LOG_FILE, Pin, Records, VerifyError};
+use super::{CHECKPOINT_FILE, KEY_FILE, LOG_FILE, LOG_KEYS_FILE, Pin, Records, VerifyError};
 use crate::agent_key::AgentKey;
-use crate::audit::checkpoint::{Checkpoint, NOTE_LEN_MAX, ORIGIN_LEN_MAX, Origin};
+use crate::audit::checkpoint::{Checkpoint, NOTE_LEN_MAX, ORIGIN_LEN_MAX, Origin, SignedCheckpoint};
+use crate::audit::log_key::{self, LogKeyError, Ways};
 use crate::audit::merkle::{Frontier, Hash};
 use crate::audit::record::{RECORD_LEN_MAX, RECORD_VERSION};
 
@@ -28,7 +29,11 @@ pub struct Verified {
     pub root: Hash,
     /// The key that signed.
     pub key: AgentKey,
-    /// True if the reader pinned that key. If false, the folder is consistent and anybody could have made it.
+    /// The keys that may have signed older checkpoints and calls: this one, and those that vouched for it.
+    pub keys: Vec<AgentKey>,
+    /// The fingerprints from the pinned key to the one that signed, if another token took over in between; else empty.
+    pub way: Vec<String>,
+    /// True if the reader pinned that key, or one that vouched for it. If false, the folder is consistent and anybody could have made it.
     pub pinned: bool,
     /// When the first record was written; absent for an empty log.
     pub first_at: Option<Timestamp>,
@@ -48,10 +53,16 @@ pub struct Verified {
 /// # Errors
 /// [`VerifyError`] naming the first place where the folder is not what it must be.
 pub fn verify_folder(folder: &Path, pin: Option<&Pin>, kept: Option<&str>) -> Result<Verified, VerifyError> {
-    let key = signing_key(folder, pin)?;
+    let key = signing_key(folder)?;
     let text = read::short_text(folder, CHECKPOINT_FILE, NOTE_LEN_MAX)?;
-    let newest = milestone::vouched(&text, CHECKPOINT_FILE, &key)?;
-    let mut milestones = Milestones::collect(folder, &key, &newest, kept)?;
+    // Whose log it says it is; the signature is judged after the pin, whose sentence tells a reader more.
+    let note = SignedCheckpoint::parse(&text)
+        .map_err(|source| VerifyError::Note { file: CHECKPOINT_FILE.to_owned(), source })?;
+    let ways = ways(folder, &note.unverified().origin)?;
+    let way = check_pin(&ways, pin, &key)?;
+    let newest = milestone::vouched(&text, CHECKPOINT_FILE, &key, &[])?;
+    let keys = ways.before(&key);
+    let mut milestones = Milestones::collect(folder, &key, &keys, &newest, kept)?;
     let older_checkpoints = milestones.older_count();
     let mut openings = Openings::open(folder)?;
     let lines = Lines::open(folder, LOG_FILE, RECORD_LEN_MAX)?;
@@ -82,19 +93,33 @@ pub fn verify_folder(folder: &Path, pin: Option<&Pin>, kept: Option<&str>) -> Re
     let (opened, withheld) = opening_fault.map_or_else(|| openings.finish(), Err)?;
     let Checkpoint { origin, size, root } = newest.clone();
     let (pinned, first_at, last_at) = (pin.is_some(), log.first_at, log.last_at);
-    Ok(Verified { origin, size, root, key, pinned, first_at, last_at, older_checkpoints, opened, withheld })
+    Ok(Verified { origin, size, root, key, keys, way, pinned, first_at, last_at, older_checkpoints, opened, withheld })
 }
 
-/// The folder's key, if it is the pinned one.
-fn signing_key(folder: &Path, pin: Option<&Pin>) -> Result<AgentKey, VerifyError> {
+/// The folder's key.
+fn signing_key(folder: &Path) -> Result<AgentKey, VerifyError> {
     let text = read::short_text(folder, KEY_FILE, KEY_LEN_MAX)?;
-    let key = AgentKey::from_spki_pem(&text).map_err(VerifyError::Key)?;
-    match pin {
-        Some(pin) if pin.fingerprint() != key.fingerprint() => {
-            Err(VerifyError::OtherKey { found: key.fingerprint(), pinned: pin.fingerprint().to_owned() })
-        }
-        _ => Ok(key),
-    }
+    AgentKey::from_spki_pem(&text).map_err(VerifyError::Key)
+}
+
+/// What the folder says of keys that vouched for others. Every statement has to hold: a false one was put there by somebody.
+fn ways(folder: &Path, origin: &Origin) -> Result<Ways, VerifyError> {
+    let statements = log_key::read(&folder.join(LOG_KEYS_FILE)).map_err(VerifyError::LogKeys)?;
+    let Some(organisation) = log_key::organisation_of(origin) else {
+        return if statements.is_empty() {
+            Ok(Ways::default())
+        } else {
+            Err(VerifyError::LogKey { line: 1, source: LogKeyError::Organisation })
+        };
+    };
+    Ways::collect(&statements, organisation).map_err(|(place, source)| VerifyError::LogKey { line: place + 1, source })
+}
+
+/// The way from the pinned key to the folder's; empty if they are the same, or nothing is pinned.
+fn check_pin(ways: &Ways, pin: Option<&Pin>, key: &AgentKey) -> Result<Vec<String>, VerifyError> {
+    let Some(pin) = pin.filter(|pin| pin.fingerprint() != key.fingerprint()) else { return Ok(Vec::new()) };
+    let other = || VerifyError::OtherKey { found: key.fingerprint(), pinned: pin.fingerprint().to_owned() };
+    ways.between(pin.fingerprint(), key).ok_or_else(other)
 }
 
 /// The log as far as it has been read.

@@ -6,8 +6,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::{CHECKPOINT_FILE, ExportError, KEY_FILE, LOG_FILE, OLDER_FOLDER, OPENINGS_FILE, OpeningLine, README_FILE};
+use super::{
+    CHECKPOINT_FILE, ExportError, KEY_FILE, LOG_FILE, LOG_KEYS_FILE, OLDER_FOLDER, OPENINGS_FILE, OpeningLine,
+    README_FILE,
+};
 use crate::audit::checkpoint::SignedCheckpoint;
+use crate::audit::log_key::LogKey;
 use crate::audit::opening::Opening;
 use crate::audit::record::RECORD_LEN_MAX;
 
@@ -71,6 +75,18 @@ impl ExportWriter {
         }
         self.size += 1;
         Ok(())
+    }
+
+    /// Adds what keys of these logs said of each other; before [`ExportWriter::finish`].
+    ///
+    /// # Errors
+    /// [`ExportError::Write`] if the system refuses.
+    pub fn log_keys(&mut self, statements: &[LogKey]) -> Result<(), ExportError> {
+        let Some(partial) = self.partial.as_ref().filter(|_| !statements.is_empty()) else { return Ok(()) };
+        let path = partial.join(LOG_KEYS_FILE);
+        let lines = statements.iter().map(|statement| serde_json::to_string(statement).map(|line| line + "\n"));
+        let text: String = lines.collect::<Result<_, _>>().map_err(|error| write_failed(&path)(error.into()))?;
+        write_file(path, &text)
     }
 
     /// Adds checkpoints, key and instructions, makes everything durable and puts the folder in its place.

@@ -43,6 +43,7 @@ pub(super) async fn export(context: &Context, arguments: Export) -> Result<(), C
     let mut client = context.log_in().await?;
     let exported = client.call(&ExportCall { vault: arguments.vault.clone() }).await?;
     fetch(&mut client, arguments.vault, exported.size, &mut writer).await?;
+    writer.log_keys(&exported.log_keys).map_err(not_written)?;
     writer.finish(&exported.checkpoint, &exported.checkpoints, &exported.public_key).map_err(not_written)?;
 
     let pin = client.agent_key().map(Pin::parse).transpose();

@@ -51,6 +51,8 @@ struct Body {
     root: String,
     key: String,
     pinned: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pinned_by_way_of: Vec<String>,
     first_at: Option<Timestamp>,
     last_at: Option<Timestamp>,
     older_checkpoints: usize,
@@ -145,6 +147,7 @@ fn body(verified: &Verified, signatures: Option<SignaturesBody>) -> Body {
         root: hex::encode(verified.root),
         key: verified.key.fingerprint(),
         pinned: verified.pinned,
+        pinned_by_way_of: verified.way.clone(),
         first_at: verified.first_at,
         last_at: verified.last_at,
         older_checkpoints: verified.older_checkpoints,
@@ -156,7 +159,11 @@ fn body(verified: &Verified, signatures: Option<SignaturesBody>) -> Body {
 
 fn text(verified: &Verified, body: &Body) -> String {
     let time = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), when::utc);
-    let pinned = if verified.pinned { "pinned" } else { "UNPINNED" };
+    let pinned = match (verified.pinned, verified.way.first()) {
+        (true, Some(first)) => format!("pinned by way of {first}, which vouched for it"),
+        (true, None) => "pinned".to_owned(),
+        (false, _) => "UNPINNED".to_owned(),
+    };
     let mut lines = vec![
         format!("Verified: {} records, complete and unaltered.", body.size),
         format!("log          {}", body.log),

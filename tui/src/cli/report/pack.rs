@@ -98,6 +98,7 @@ pub(super) async fn pack(context: &Context, arguments: Pack) -> Result<(), CliEr
         return Err(CliError::failure("The agent left out records of this log; nothing was written.")
             .hint("a whole log goes to admins, managers and auditors only"));
     }
+    writer.log_keys(&exported.log_keys).map_err(not_written)?;
     writer.finish(&exported.checkpoint, &exported.checkpoints, &exported.public_key).map_err(not_written)?;
 
     let pin = client.agent_key().map(Pin::parse).transpose();
