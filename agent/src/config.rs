@@ -56,6 +56,9 @@ pub struct Config {
     /// When checkpoints are signed.
     #[serde(default)]
     pub checkpoint: Checkpoint,
+    /// When uses of vault keys are compared with the logs.
+    #[serde(default)]
+    pub reconcile: Reconcile,
     /// What connections may take.
     #[serde(default)]
     pub limits: ConnectionLimits,
@@ -97,6 +100,14 @@ pub struct Checkpoint {
     pub interval_s: u64,
     /// A log that has grown by this many records is signed at once.
     pub records: u64,
+}
+
+/// When uses of vault keys are compared with the logs.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reconcile {
+    /// After this long each, in seconds, and when the agent stops.
+    pub every_s: u64,
 }
 
 /// What connections may take.
@@ -147,6 +158,12 @@ const fn default_scheme() -> Scheme {
 impl Default for Checkpoint {
     fn default() -> Self {
         Self { interval_s: 60, records: 256 }
+    }
+}
+
+impl Default for Reconcile {
+    fn default() -> Self {
+        Self { every_s: 60 * 60 }
     }
 }
 
@@ -274,6 +291,7 @@ impl Config {
         let least = [
             ("interval_s", self.checkpoint.interval_s, 1),
             ("records", self.checkpoint.records, 1),
+            ("every_s", self.reconcile.every_s, 1),
             ("connections", self.limits.connections as u64, 1),
             ("connections_per_uid", self.limits.connections_per_uid as u64, 1),
             ("login_deadline_s", self.limits.login_deadline_s, 1),
@@ -332,6 +350,12 @@ impl Config {
         Cadence { interval: Duration::from_secs(self.checkpoint.interval_s), records: self.checkpoint.records }
     }
 
+    /// How often uses of vault keys are compared with the logs.
+    #[must_use]
+    pub const fn reconcile_every(&self) -> Duration {
+        Duration::from_secs(self.reconcile.every_s)
+    }
+
     /// The limits of the server.
     #[must_use]
     pub fn server_limits(&self) -> Limits {
@@ -377,6 +401,7 @@ mod tests {
             "hung_after_s",
             "interval_s",
             "records",
+            "every_s",
             "connections",
             "connections_per_uid",
             "login_deadline_s",

@@ -23,6 +23,7 @@ use crate::identity::Throttle;
 use crate::keystore::pkcs11::TokenConfig;
 use crate::keystore::worker::{Launcher, PinForWorkers, TokenEvent, Workers};
 use crate::keystore::{KeystoreError, Operation, StoreKeys, TokenId};
+use crate::reconcile;
 use crate::recovery::{Recipient, sign_store_keys_copy, store_keys_signer};
 use crate::second::{self, SecondWorkers};
 use crate::server::{BoundListener, serve};
@@ -264,6 +265,7 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
         default_scheme: config.default_scheme,
         overdue: Mutex::new(Vec::new()),
         streams: Arc::new(Streams::begin(&store, &config.streams)?),
+        ledger: Arc::default(),
         ceremony: tokio::sync::Mutex::default(),
         keys_in_use: tokio::sync::RwLock::default(),
     });
@@ -288,7 +290,7 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
     let [events, second_events] = events;
     let name = |workers: &Workers| workers.token().as_str().to_owned();
     let events = [(events, second.as_ref().map(|_| name(&workers))), (second_events, second.as_ref().map(name))];
-    let background = CancellationToken::new();
+    let (background, reconciled) = (CancellationToken::new(), CancellationToken::new());
     let signing = tokio::spawn(Arc::clone(&checkpointer).run(config.cadence(), background.clone()));
     let tending = tokio::spawn(tend_voice(Arc::clone(&agent), config.clone(), background.clone()));
     let recording = events.map(|(events, token)| tokio::spawn(record_events(store.clone(), events, token)));
@@ -296,6 +298,7 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
     let keeping = tokio::spawn(schedule::run(Arc::clone(&agent), config.clone(), token_id, background.clone()));
     let upkeep = tokio::spawn(crate::upkeep::run(Arc::clone(&agent), background.clone()));
     let comparing = tokio::spawn(watch::run(store.clone(), background.clone()));
+    let reconciling = tokio::spawn(reconcile::run(Arc::clone(&agent), config.reconcile_every(), reconciled.clone()));
     let indexing = tokio::spawn(keep_indexed(store.clone(), background.clone()));
     let streaming = Arc::clone(&agent.streams).run(store.clone(), Arc::clone(&agent.clock), background.clone());
     let streaming = tokio::spawn(streaming);
@@ -304,6 +307,9 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
 
     let served = serve(bound, Arc::clone(&agent), stop, config.server_limits()).await;
 
+    // Nothing is released any more: the last comparison is of the whole run.
+    reconciled.cancel();
+    let _ = reconciling.await;
     if let Err(refused) = store.submit(organisation::stopped).await {
         tracing::error!(?refused, "the stop could not be recorded");
     }

@@ -13,6 +13,7 @@ pub mod identity;
 pub mod organisation;
 pub mod pending;
 pub mod policy;
+pub mod reconcile;
 pub mod recovery;
 pub mod release;
 pub mod request;

@@ -18,6 +18,7 @@ use crate::commands::{Caller, REASON_LEN_MAX, TICKET_LEN_MAX, check_text};
 use crate::keystore::worker::Workers;
 use crate::keystore::{ErrorClass, KeystoreError, Operation, OtpMac, SealedSeed, SeedContext, TokenId, VaultKey};
 use crate::otp::{Window, render, window_at};
+use crate::reconcile::ledger::Use;
 use crate::session::flights::Flight;
 use crate::state::State;
 use crate::state::rows::Account;
@@ -89,22 +90,27 @@ impl Source {
     }
 
     /// Computes the code for a moving factor, sealed until its record is durable, and says in which token if there are two.
-    async fn compute(&self, agent: &Agent, moving_factor: u64) -> Result<(SealedCode, Option<TokenId>), Failure> {
+    async fn compute(&self, agent: &Agent, moving_factor: u64) -> Result<(SealedCode, Option<TokenId>, Use), Failure> {
         // Waiting for a window takes its time: the key may have been replaced since.
         let _in_use = agent.keys_in_use.read().await;
         let view = agent.store.view();
         let (key, sealed) = self.newest_seal(&view);
+        let in_ledger = agent.ledger.begin(self.account.vault);
         let first = agent.workers.otp_mac(key, self.context.clone(), sealed, moving_factor);
         let (mac, token) = match (&agent.second, view.second_seal(self.account.id)) {
             (Some(second), Some((key, sealed))) => {
-                let other = || second.workers.otp_mac(key, self.context.clone(), sealed, moving_factor);
+                let other = || {
+                    // The first token may still have computed what nobody waited for.
+                    agent.ledger.other(self.account.vault, 1);
+                    second.workers.otp_mac(key, self.context.clone(), sealed, moving_factor)
+                };
                 let (mac, by) = two_tokens(agent, &second.workers, first, other).await?;
                 (mac, Some(by))
             }
             (second, _) => (agent.token(first).await?, second.as_ref().map(|_| agent.workers.token().clone())),
         };
         let code = render(&mac, self.account.kind, self.account.digits).map_err(out_of_range)?;
-        Ok((SealedCode::new(self.account.id, moving_factor, code), token))
+        Ok((SealedCode::new(self.account.id, moving_factor, code), token, in_ledger))
     }
 }
 
@@ -156,7 +162,7 @@ async fn time_based(
     let computed = Computed { account: source.account.id, revision: source.account.revision, step: window.counter };
     let address = params.account.clone();
     let mut approval = Approval::new(agent, caller, params, signature, Some(computed));
-    let (sealed, token) = match source.compute(agent, window.counter).await {
+    let (sealed, token, in_ledger) = match source.compute(agent, window.counter).await {
         Ok(computed) => computed,
         Err(failure) => {
             record_failure(agent, caller, &source.account, failure.kind).await;
@@ -164,7 +170,8 @@ async fn time_based(
         }
     };
     approval.wanted.token = token;
-    let (durable, flight) = approved(agent, caller, Some(&source.account), approval.submit()).await?;
+    let (durable, flight) =
+        approved(agent, caller, Some((&source.account, Some(in_ledger))), approval.submit()).await?;
     let code = sealed.open(&durable).ok_or_else(mismatch)?;
     let now = agent.wall();
     let (valid_from, valid_until) = bounds(&window)?;
@@ -193,7 +200,7 @@ async fn counter_based(
     source: Option<Source>,
 ) -> Result<(Released, Flight), Failure> {
     let address = params.account.clone();
-    let account = source.as_ref().map(|source| &source.account);
+    let account = source.as_ref().map(|source| (&source.account, None));
     let likely = likely_token(agent);
     let mut approval = Approval::new(agent, caller, params, signature, None);
     approval.wanted.token.clone_from(&likely);
@@ -202,13 +209,14 @@ async fn counter_based(
     // Approved although the look before saw no right: a grant came in between. The counter is spent, which is harmless.
     let source = source.ok_or_else(|| Failure::new(ErrorKind::Conflict, "Your access changed just now; try again."))?;
     let counter = durable.value().moving_factor;
-    let (sealed, token) = match source.compute(agent, counter).await {
+    let (sealed, token, in_ledger) = match source.compute(agent, counter).await {
         Ok(computed) => computed,
         Err(failure) => {
             withhold(agent, caller, &source.account, durable.receipt(), "code.failed", failure.kind).await;
             return Err(failure);
         }
     };
+    in_ledger.recorded();
     if let Some(token) = token.filter(|token| Some(token) != likely.as_ref()) {
         moved(agent, caller, &source.account, durable.receipt(), token).await?;
     }
@@ -273,14 +281,18 @@ impl Approval {
     }
 }
 
-/// Waits for the commit. One that took too long is withheld, and that is recorded too.
+/// Waits for the commit, which is what a code that was computed before is waiting for too. One that took too long is withheld, and that is recorded too.
 async fn approved(
     agent: &Agent,
     caller: &Caller,
-    account: Option<&Account>,
+    account: Option<(&Account, Option<Use>)>,
     submitted: Submitted<impl Future<Output = Result<Durable<Approved>, Refused>> + Send>,
 ) -> Result<(Durable<Approved>, Flight), Failure> {
     let durable = submitted.durable.await?;
+    let (account, computed) = account.unzip();
+    if let Some(computed) = computed.flatten() {
+        computed.recorded();
+    }
     if durable.value().canary {
         tracing::warn!(identity = %caller.identity(), "ALERT: a code of a canary was taken; whoever took it is on hold");
     }

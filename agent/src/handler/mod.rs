@@ -46,6 +46,7 @@ use crate::commands::Caller;
 use crate::identity::{Alarm, Authorities, Throttle, Vendors};
 use crate::keystore::worker::Workers;
 use crate::keystore::{ErrorClass, KeystoreError};
+use crate::reconcile::ledger::Ledger;
 use crate::second::SecondWorkers;
 use crate::server::{Held, Peer, Reply, Service};
 use crate::session::flights::Flights;
@@ -91,6 +92,8 @@ pub struct Agent {
     pub overdue: Mutex<Vec<String>>,
     /// Copies of the logs for others.
     pub streams: Arc<Streams>,
+    /// Which uses of vault keys no record stands for.
+    pub ledger: Arc<Ledger>,
     /// Held while a ceremony runs: one at a time.
     pub ceremony: tokio::sync::Mutex<()>,
     /// Held for reading while a vault key is in use. Whoever is about to destroy one takes it for writing once: what began

@@ -155,6 +155,7 @@ async fn take(
             && let Some(own) = first_seal(&view, &context)
         {
             let other = (key.clone(), sealed.clone());
+            agent.ledger.other(vault, 2);
             let same = match agree((&agent.workers, own), (&second.workers, other), &context).await {
                 Err(_) if !agent.workers.serves() => true,
                 same => same?,

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use super::config::{OPEN_DEADLINE, QUEUE_LEN};
 use super::frames::{Inbox, append, read};
 use super::launch::{Launcher, Process};
+use super::uses::Tally;
 use super::wire::{Answer, Answered, Asked, Call, Greeting, Hello, Purpose, Ready, now_ns};
 use crate::keystore::pkcs11::TokenConfig;
 use crate::keystore::{KeystoreError, Operation, ProbeReport};
@@ -37,6 +38,7 @@ pub(super) struct Link {
     closed: CancellationToken,
     /// The worker is to be replaced, whatever it answers.
     condemned: CancellationToken,
+    tally: Arc<Tally>,
 }
 
 type Frame = Zeroizing<Vec<u8>>;
@@ -112,11 +114,24 @@ impl Link {
         let (calls, queue) = mpsc::unbounded_channel();
         tokio::spawn(send(writer, queue));
         tokio::spawn(hear(reader, inbox, Arc::clone(&waiting), closed.clone()));
-        Self { calls, waiting, next_id: AtomicU64::new(0), ready, closed, condemned: CancellationToken::new() }
+        Self {
+            calls,
+            waiting,
+            next_id: AtomicU64::new(0),
+            ready,
+            closed,
+            condemned: CancellationToken::new(),
+            tally: Arc::default(),
+        }
     }
 
     pub(super) const fn ready(&self) -> &Ready {
         &self.ready
+    }
+
+    /// Its uses of vault keys.
+    pub(super) const fn tally(&self) -> &Arc<Tally> {
+        &self.tally
     }
 
     /// Resolves when the worker has gone.

@@ -10,6 +10,7 @@
 //! * `launch`, `keeper`: how a worker is started, and who keeps a PIN that was typed.
 //! * `link`: one running worker as the agent sees it.
 //! * `workers`, `calls`, `supervisor`: all of them behind one handle, what is asked of them, and their replacement.
+//! * `uses`: how often vault keys made codes, by the workers' own count.
 //! * `blocking`: one of them for commands that work in blocking steps.
 
 pub mod blocking;
@@ -22,10 +23,12 @@ mod link;
 mod sandbox;
 pub mod serve;
 mod supervisor;
+mod uses;
 mod wire;
 mod workers;
 
 pub use launch::{Launcher, PinForWorkers};
 pub use sandbox::{Applied, Sandbox};
 pub use supervisor::TokenEvent;
+pub use uses::{Counted, Uses};
 pub use workers::{TokenState, WorkerStatus, Workers};

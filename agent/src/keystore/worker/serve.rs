@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use super::frames::{Inbox, Malformed, append, read};
 use super::launch::PIPE_LEN;
 use super::sandbox::Sandbox;
+use super::uses::Uses;
 use super::wire::{
     Answer, Answered, Asked, Call, FromKeeper, Greeting, Hello, PinFrom, Purpose, Ready, WireCopyKey, now_ns,
 };
@@ -152,6 +153,7 @@ fn end_with(agent: UnixStream) {
 
 fn serve(mut agent: &UnixStream, inbox: &mut Inbox, keystore: &dyn Keystore, memory: Option<&File>) -> io::Result<()> {
     let mut answers = Zeroizing::new(Vec::with_capacity(64 * 1024));
+    let mut uses = Uses::new();
     loop {
         let mut held = 0;
         while let Some(frame) = inbox.next().map_err(io::Error::other)? {
@@ -160,7 +162,7 @@ fn serve(mut agent: &UnixStream, inbox: &mut Inbox, keystore: &dyn Keystore, mem
                 // Nobody waits for it any more, and others may have acted on that.
                 Err(KeystoreError::DeadlinePassed { operation: Operation::Wait })
             } else {
-                answer(keystore, call, memory)
+                counting(&mut uses, keystore, call, memory)
             };
             append(&Answered { id, result }, &mut answers).map_err(io::Error::other)?;
             held += 1;
@@ -191,6 +193,25 @@ fn is_gone(agent: &UnixStream) -> bool {
 fn wipe(answers: &mut Zeroizing<Vec<u8>>) {
     answers.iter_mut().for_each(|byte| *byte = 0);
     answers.clear();
+}
+
+/// As [`answer`], and counts each code that a vault's key made: whoever asks for one cannot ask without being counted.
+fn counting(
+    uses: &mut Uses,
+    keystore: &dyn Keystore,
+    call: Call,
+    memory: Option<&File>,
+) -> Result<Answer, KeystoreError> {
+    let vault = match &call {
+        Call::Uses => return Ok(Answer::Uses(uses.iter().map(|(vault, count)| (*vault, *count)).collect())),
+        Call::OtpMac { key, .. } => Some(key.vault),
+        _ => None,
+    };
+    let result = answer(keystore, call, memory);
+    if let Some(vault) = vault.filter(|_| result.is_ok()) {
+        *uses.entry(vault).or_default() += 1;
+    }
+    result
 }
 
 fn answer(keystore: &dyn Keystore, call: Call, memory: Option<&File>) -> Result<Answer, KeystoreError> {
@@ -239,6 +260,7 @@ fn answer(keystore: &dyn Keystore, call: Call, memory: Option<&File>) -> Result<
         }
         Call::RenouncePin => keystore.renounce_pin().map(|()| Answer::Done),
         Call::Probe => keystore.probe().map(Answer::Probed),
+        Call::Uses => Err(malformed(Operation::Wait)),
         Call::Health => keystore.health().map(|()| Answer::Healthy { resident_kib: resident_kib(memory) }),
     }
 }

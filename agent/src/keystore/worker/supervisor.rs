@@ -1,8 +1,8 @@
 //! Keeps a worker in its place: watches it, and puts a fresh one there when it hangs, crashes, loses its token or has
 //! grown too big.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::config::{call_deadline, hung_after, memory_limit_kib};
@@ -89,6 +89,7 @@ fn install(shared: &Shared, index: usize, link: &Arc<Link>, process: &Process) {
         condition.since = Instant::now();
         condition.down = None;
     });
+    shared.tallies.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(link.tally()));
     slot.set_link(Some(Arc::clone(link)));
 }
 

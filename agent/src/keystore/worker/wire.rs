@@ -127,6 +127,7 @@ pub(super) enum Call {
     SealCopies { seeds: Vec<CopiedSeed>, to: VaultKey, key: WireCopyKey },
     RenouncePin,
     Health,
+    Uses,
     Probe,
 }
 
@@ -167,4 +168,6 @@ pub(super) enum Answer {
         resident_kib: u64,
     },
     Probed(ProbeReport),
+    /// Codes that each vault's keys made since this worker began.
+    Uses(Vec<(VaultId, u64)>),
 }

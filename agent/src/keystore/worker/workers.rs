@@ -14,6 +14,7 @@ use super::launch::Launcher;
 use super::link::Link;
 use super::sandbox::{Applied, Sandbox};
 use super::supervisor::{self, TokenEvent};
+use super::uses::Tally;
 use super::wire::{Answer, Call, Purpose, Ready};
 use crate::keystore::pkcs11::TokenConfig;
 use crate::keystore::{ErrorClass, KeystoreError, Operation, ProbeReport, TokenId};
@@ -35,6 +36,8 @@ pub(super) struct Shared {
     pub(super) canary: OnceLock<[u8; 32]>,
     pub(super) slots: Vec<Slot>,
     pub(super) events: mpsc::UnboundedSender<TokenEvent>,
+    /// What each worker of this run did, also of those that have ended.
+    pub(super) tallies: Mutex<Vec<Arc<Tally>>>,
     /// Held while a worker starts: SoftHSM rewrites its token file at every login, and another start would find no token.
     pub(super) starting: tokio::sync::Mutex<()>,
     /// Set once the token refused the PIN to any worker: it is presented by none any more.
@@ -287,6 +290,9 @@ impl Workers {
     pub(super) async fn ask_within(&self, deadline: Duration, call: &Call) -> Result<Answer, KeystoreError> {
         let (slot, link) = self.least_busy()?;
         let result = link.call(deadline, call).await;
+        if let (Ok(_), Call::OtpMac { key, .. }) = (&result, call) {
+            link.tally().hear(key.vault);
+        }
         if result.as_ref().is_err_and(|error| error.class() == ErrorClass::Pin) {
             self.renounce_pin();
         }
@@ -348,6 +354,7 @@ impl Shared {
             canary: OnceLock::new(),
             slots: (0..config.profile.workers.max(1)).map(slot).collect(),
             events,
+            tallies: Mutex::default(),
             starting: tokio::sync::Mutex::default(),
             pin_refused: AtomicBool::new(false),
             stop: CancellationToken::new(),
