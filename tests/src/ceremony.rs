@@ -11,6 +11,7 @@ use strongroom_proto::words::{CeremonyKind, CeremonyStatus, OrgRole, Scheme, Vau
 
 use crate::organisation::{Organisation, Setup, create_vault, give, slug};
 use crate::people::Person;
+use crate::token::Kind;
 use crate::tools;
 
 /// An age pair, as `age-keygen` makes it.
@@ -87,8 +88,16 @@ impl TwoPeople {
     /// If any step fails.
     #[must_use]
     pub async fn found(vaults: &[(&str, Scheme)]) -> Self {
+        Self::found_on(None, vaults).await
+    }
+
+    /// As [`Self::found`], on a kind of token that the test says.
+    ///
+    /// # Panics
+    /// As [`Self::found`].
+    pub async fn found_on(token: Option<Kind>, vaults: &[(&str, Scheme)]) -> Self {
         let recovery = RecoveryPair::new();
-        let setup = Setup { recovery_recipients: vec![recovery.recipient()], ..Setup::default() };
+        let setup = Setup { recovery_recipients: vec![recovery.recipient()], token, ..Setup::default() };
         let organisation = Organisation::found_with(&setup);
         let mut admin = organisation.admin.connect().await;
         let manager = organisation.enrol(&mut admin, "manager", &[]).await;

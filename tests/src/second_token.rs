@@ -1,4 +1,5 @@
-//! An organisation with a token to spare: two SoftHSM tokens beside each other, either of which a test can take away.
+//! An organisation with a token to spare: two SoftHSM tokens beside each other, either of which a test can take away. They are
+//! SoftHSM's on whatever token the suite runs: what is shown is what the agent does with two.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -17,6 +18,7 @@ use crate::clients::{SLOW_S, codes_between};
 use crate::organisation::{Organisation, import, row};
 use crate::people::{KNOWN_AGENTS, Person};
 use crate::seeds::RFC_SHA1;
+use crate::token::Kind;
 use crate::tools;
 
 /// The vaults, one of each scheme.
@@ -58,7 +60,7 @@ impl TwoTokens {
     /// # Panics
     /// If any step fails.
     pub async fn found() -> Self {
-        let mut people = TwoPeople::found(&VAULTS).await;
+        let mut people = TwoPeople::found_on(Some(Kind::SoftHsm), &VAULTS).await;
         let bea = people.organisation.enrol(&mut people.admin, "bea", &[OrgRole::Admin]).await;
         drop(bea.connect().await);
         let mut manager = people.manager.connect().await;

@@ -18,7 +18,7 @@ use strongroom_tests::faulty_module::FaultyModule;
 use strongroom_tests::organisation::{Organisation, Setup, create_vault, give, import, row};
 use strongroom_tests::people::Person;
 use strongroom_tests::seeds::RFC_SHA1;
-use strongroom_tests::token::softhsm_module;
+use strongroom_tests::token::{Kind, softhsm_module};
 use strongroom_tests::trail::read_log;
 
 /// So long that a test hardly ever meets the end of a window.
@@ -45,7 +45,9 @@ impl House {
 
     async fn found_with(workers: Option<u8>) -> Self {
         let module = FaultyModule::before(&softhsm_module());
-        let setup = Setup { module: Some(module.path().to_owned()), workers, ..Setup::default() };
+        // The shim forwards to a SoftHSM, on whatever token the suite runs.
+        let token = Some(Kind::SoftHsm);
+        let setup = Setup { module: Some(module.path().to_owned()), token, workers, ..Setup::default() };
         let organisation = Organisation::found_with(&setup);
         let mut admin = organisation.admin.connect().await;
         let tech = organisation.enrol(&mut admin, "tech", &[]).await;

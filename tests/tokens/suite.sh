@@ -41,9 +41,10 @@ install_missing
 [ "$token" != kryoptic ] || tests/tokens/kryoptic.sh >/dev/null
 
 export STRONGROOM_TEST_TOKEN=$token STRONGROOM_TEST_SCHEME=$scheme INSTA_UPDATE=no RUST_BACKTRACE=0
-# The keystore's own tests make keys of both schemes; the end-to-end suite keeps to the one.
-packages=(-p strongroom-tests)
-case $token in softhsm2 | kryoptic) packages+=(-p strongroom-agent) ;; esac
+# The keystore's own tests make keys of both schemes; the end-to-end suite keeps to the one. Everything is built as for the usual run,
+# with --workspace: chosen packages would be built with other features, and other programs would be tested.
+which='package(strongroom-tests)' others=(strongroom strongroom-proto strongroom-pkcs11-shim)
+case $token in softhsm2 | kryoptic) which+=' or package(strongroom-agent)' ;; *) others+=(strongroom-agent) ;; esac
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 begun=$SECONDS
@@ -51,10 +52,10 @@ cargo build --workspace --bins --examples --locked
 if cargo nextest --version >/dev/null 2>&1; then
   # A real token serves one test after the other.
   threads=(); [ "$token" != module ] || threads=(--test-threads 1)
-  run=(cargo nextest run "${packages[@]}" --locked --no-fail-fast --success-output final "${threads[@]}")
+  run=(cargo nextest run --workspace -E "$which" --locked --no-fail-fast --success-output final "${threads[@]}")
 else
   threads=(); [ "$token" != module ] || threads=(--test-threads=1)
-  run=(cargo test "${packages[@]}" --locked --all-targets --no-fail-fast -- --show-output "${threads[@]}")
+  run=(cargo test --workspace "${others[@]/#/--exclude=}" --locked --all-targets --no-fail-fast -- --show-output "${threads[@]}")
 fi
 passed=true
 "${run[@]}" >"$log" 2>&1 || passed=false

@@ -151,7 +151,9 @@ token_test! {
                 assert_eq!(refused.class(), ErrorClass::Handle, "{refused}");
                 assert_eq!(connection.hmac(*handle, text, operation).unwrap_err().class(), ErrorClass::Handle);
             }
-            assert!(aliased > 0, "no handle was aliased: this test proves nothing");
+            // Other tokens may never give a number twice; that an old handle is refused was shown there too.
+            let numbers_anew = token.breaks("which numbers its objects anew at each start");
+            assert!(aliased > 0 || !numbers_anew, "no handle was aliased: this test proves nothing");
         }
         for account in &accounts {
             assert_eq!(account.serves(&keystore), Ok(()));

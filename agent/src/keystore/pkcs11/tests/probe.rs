@@ -91,6 +91,9 @@ token_test! {
 
 token_test! {
     fn a_profile_that_claims_too_much_is_found_out_and_does_not_open(token) {
+        if !token.breaks("which grants what a template does not deny") {
+            return;
+        }
         drop(token.keystore());
         // Negative control: without the unwrap template the same attacks succeed, and the probe says so.
         let mut weak = token.config();
@@ -172,7 +175,8 @@ token_test! {
         let before = labels(&keystore);
         let refused = keystore.create_vault_key(VaultId::random(), 1, Scheme::Resident).unwrap_err();
         assert_eq!(refused.class(), ErrorClass::Usage);
-        assert!(refused.to_string().contains("softhsm2 does not allow the scheme resident"), "{refused}");
+        let said = format!("{} does not allow the scheme resident", token.kind.profile());
+        assert!(refused.to_string().contains(&said), "{refused}");
         assert_eq!(labels(&keystore), before);
     }
 }
@@ -233,6 +237,9 @@ token_test! {
 
 token_test! {
     fn a_token_is_chosen_by_what_is_asked_of_it(token) {
+        if !token.breaks("whose maker's and model's names stand in this test") {
+            return;
+        }
         let keystore = token.keystore();
         let serial = keystore.token().as_str().split('/').next().unwrap().to_owned();
         drop(keystore);
