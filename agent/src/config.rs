@@ -14,6 +14,7 @@ use crate::pin::PinSource;
 use crate::server::Limits;
 use crate::streams::section::{self, StreamConfig};
 pub use crate::token_section::Token;
+use crate::witness::section::WitnessConfig;
 
 /// Where the configuration is looked for when nobody says.
 pub const DEFAULT_PATH: &str = "/etc/strongroom/agent.toml";
@@ -71,6 +72,9 @@ pub struct Config {
     /// Copies of the logs for others.
     #[serde(rename = "stream", default)]
     pub streams: Vec<StreamConfig>,
+    /// Who signs checkpoints beside the agent.
+    #[serde(rename = "witness", default)]
+    pub witnesses: Vec<WitnessConfig>,
     /// The file that this was read from: a backup takes it along.
     #[serde(skip)]
     pub file: Option<PathBuf>,
@@ -277,6 +281,7 @@ impl Config {
         };
         self.second_pin = self.second_token.as_ref().map(second_pin).transpose()?;
         section::check(&self.streams)?;
+        crate::witness::section::check(&self.witnesses)?;
         Ok(())
     }
 
@@ -420,6 +425,7 @@ mod tests {
             "alert_after_s",
             "resend_kib",
             "enterprise",
+            "key",
             "authorities",
             "authorities_file",
             "krl",

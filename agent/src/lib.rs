@@ -30,3 +30,4 @@ pub mod streams;
 mod token_section;
 mod upkeep;
 pub mod voice;
+pub mod witness;

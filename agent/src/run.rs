@@ -36,6 +36,7 @@ use crate::store::sqlite::{
 };
 use crate::streams::Streams;
 use crate::voice::Voices;
+use crate::witness;
 
 /// How often it is looked whether the agent still speaks with the right key.
 const TEND_EVERY: Duration = Duration::from_secs(5);
@@ -302,6 +303,8 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
     let indexing = tokio::spawn(keep_indexed(store.clone(), background.clone()));
     let streaming = Arc::clone(&agent.streams).run(store.clone(), Arc::clone(&agent.clock), background.clone());
     let streaming = tokio::spawn(streaming);
+    let witnessing = witness::run(store.clone(), checkpointer, config.witnesses.clone(), background.clone());
+    let witnessing = tokio::spawn(witnessing);
     tracing::info!(socket = %config.socket.display(), %instance, "ready");
     crate::os::notify_ready();
 
@@ -314,6 +317,8 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
         tracing::error!(?refused, "the stop could not be recorded");
     }
     background.cancel();
+    // A witness may be silent for as long as it likes; what it would have signed it is shown at the next start.
+    witnessing.abort();
     let _ = tokio::join!(signing, tending, keeping, upkeep, catching_up, streaming, indexing, comparing);
     workers.close().await;
     if let Some(second) = &second {

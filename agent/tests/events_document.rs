@@ -8,8 +8,9 @@ use std::fs;
 use std::path::Path;
 
 /// Families of events.
-const FAMILIES: [&str; 23] = [
+const FAMILIES: [&str; 24] = [
     "log.",
+    "witness.",
     "agent.",
     "token.",
     "session.",

@@ -24,6 +24,7 @@ pub mod session;
 pub mod step_up;
 pub mod stream;
 pub mod vault;
+pub mod witness;
 
 use jiff::Timestamp;
 use strongroom_proto::audit::record::{Actor, From, RecordOutcome, Target};

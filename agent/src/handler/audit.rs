@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use strongroom_proto::audit::checkpoint::SignedCheckpoint;
 use strongroom_proto::audit::log_key::{LogKey, Ways};
 use strongroom_proto::audit::record::Record;
+use strongroom_proto::audit::witness::with_lines_of;
 use strongroom_proto::error::{ErrorKind, Failure};
 use strongroom_proto::ids::{AccountId, IdentityId, Slug};
 use strongroom_proto::method::audit::{
@@ -264,6 +265,18 @@ pub(super) async fn export(
     let store = agent.store.clone();
     let (size, most) = (signed.size, CHECKPOINTS_MAX);
     let mut older = blocking(move || store.readers().checkpoints_before(log, size, most)).await?;
+    let store = agent.store.clone();
+    let witnessed = blocking(move || store.readers().cosigned(log)).await?;
+    let mut newest = signed.note;
+    for (at, note) in witnessed.into_iter().filter(|(at, _)| *at <= size) {
+        let is_it =
+            |older: &&mut String| SignedCheckpoint::parse(older).is_ok_and(|older| older.unverified().size == at);
+        match older.iter_mut().find(is_it) {
+            _ if at == size => newest = with_lines_of(&newest, &note),
+            Some(same) => *same = with_lines_of(same, &note),
+            None => older.push(note),
+        }
+    }
     let key = signed.key;
     let log_keys: Vec<LogKey> = view.log_keys.values().cloned().collect();
     let ways = Ways::collect(&log_keys, view.org_id()).map_err(|(_, error)| {
@@ -281,7 +294,7 @@ pub(super) async fn export(
     Ok(Exported {
         log: origin(&view, log).to_string(),
         size: signed.size,
-        checkpoint: signed.note,
+        checkpoint: newest,
         checkpoints: older,
         public_key: key.spki_pem(),
         log_keys,

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use strongroom_proto::ids::Slug;
 
 /// The word for the organisation's own log among vaults' slugs.
-pub(super) const ORG: &str = "org";
+pub(crate) const ORG: &str = "org";
 /// The private enterprise number that RFC 5612 sets apart for documentation: nobody's own.
 const DOCUMENTATION_ENTERPRISE: u32 = 32_473;
 /// The longest path of a Unix socket, in bytes (unix(7)).

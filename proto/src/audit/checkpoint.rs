@@ -233,6 +233,11 @@ impl SignedCheckpoint {
         if signed { Ok(&self.checkpoint) } else { Err(CheckpointRefused::NotSigned { key_id }) }
     }
 
+    /// The signature lines as they came: name, key id, signature. Whether they hold is for whoever knows the key.
+    pub fn lines(&self) -> impl Iterator<Item = (&str, [u8; 4], &[u8])> {
+        self.signatures.iter().map(|line| (line.name.as_str(), line.key_id.0, line.signature.as_slice()))
+    }
+
     /// What the note says, whether or not anybody vouches for it.
     #[must_use]
     pub fn unverified(&self) -> &Checkpoint {

@@ -7,7 +7,9 @@ use sha2::{Digest as _, Sha256};
 
 mod proof;
 
-pub use proof::{ProofError, consistency_proof, inclusion_proof, verify_consistency, verify_inclusion};
+pub use proof::{
+    ProofError, consistency_proof, consistency_ranges, inclusion_proof, verify_consistency, verify_inclusion,
+};
 
 /// A SHA-256 hash: of a leaf, a node or a whole tree.
 pub type Hash = [u8; 32];

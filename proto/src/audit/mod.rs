@@ -10,3 +10,4 @@ pub mod record;
 pub mod record_proof;
 pub mod replay;
 pub mod signed_call;
+pub mod witness;

@@ -11,6 +11,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("store_keys_copy", include_str!("migrations/0002_store_keys_copy.sql")),
     ("audit_term", include_str!("migrations/0003_audit_term.sql")),
     ("streams", include_str!("migrations/0004_streams.sql")),
+    ("cosigned", include_str!("migrations/0005_cosigned.sql")),
 ];
 
 /// Brings the schema up to this agent's version.

@@ -136,6 +136,20 @@ impl Store {
         self.keep(writer::Keepsake::Checkpoint { log, size, note }).await
     }
 
+    /// Keeps the newest checkpoint of a log that a witness signed too.
+    ///
+    /// # Errors
+    /// As [`Store::submit`].
+    pub async fn keep_cosigned(
+        &self,
+        log: crate::state::LogId,
+        witness: String,
+        size: u64,
+        note: String,
+    ) -> Result<(), StoreError> {
+        self.keep(writer::Keepsake::Cosigned { log, witness, size, note }).await
+    }
+
     /// Puts other openings in the place of those of some records; nothing in the place of those that have none any more. What was
     /// there is overwritten in the file.
     ///

@@ -224,6 +224,21 @@ impl Readers {
         })
     }
 
+    /// The newest checkpoint of a log that each witness signed: its size and the note. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn cosigned(&self, log: LogId) -> Result<Vec<(u64, String)>, StoreError> {
+        self.with(|connection| {
+            connection
+                .prepare_cached("SELECT size, note FROM cosigned WHERE log = ?1 ORDER BY size, witness")?
+                .query_map(params![log.to_bytes()], |row| {
+                    Ok((u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0), row.get(1)?))
+                })?
+                .collect()
+        })
+    }
+
     /// As [`Readers::with`], all of it as of one moment: many small reads share one read transaction, which costs more than they do.
     pub(super) fn at_once<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         self.with(|connection| {

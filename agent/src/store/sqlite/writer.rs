@@ -56,6 +56,17 @@ pub(super) enum Keepsake {
         /// The signed note.
         note: String,
     },
+    /// A checkpoint that a witness signed too.
+    Cosigned {
+        /// Of which log.
+        log: LogId,
+        /// Which witness, as the configuration calls it.
+        witness: String,
+        /// Over how many records.
+        size: u64,
+        /// The signed note.
+        note: String,
+    },
     /// Openings that replace those of records.
     Openings {
         /// Of which log.
@@ -341,6 +352,13 @@ impl Writer {
                     .execute(
                         "INSERT INTO checkpoint (log, size, note) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
                         params![log.to_bytes(), integer(size), note],
+                    )
+                    .map(|_| ()),
+                Keepsake::Cosigned { log, witness, size, note } => connection
+                    .execute(
+                        "INSERT INTO cosigned (log, witness, size, note) VALUES (?1, ?2, ?3, ?4)
+                         ON CONFLICT (log, witness) DO UPDATE SET size = excluded.size, note = excluded.note",
+                        params![log.to_bytes(), witness, integer(size), note],
                     )
                     .map(|_| ()),
                 Keepsake::Streams(rows) => cursors::put(connection, &rows),

@@ -26,7 +26,8 @@ pub(super) struct Milestones {
     broken: Option<Milestone>,
     /// True once the newest checkpoint agreed.
     arrived: bool,
-    older: usize,
+    /// The older ones of the folder, each vouched for.
+    notes: Vec<SignedCheckpoint>,
 }
 
 impl Milestones {
@@ -39,29 +40,29 @@ impl Milestones {
         newest: &Checkpoint,
         kept: Option<&str>,
     ) -> Result<Self, VerifyError> {
-        let mut ahead = Vec::new();
+        let (mut ahead, mut notes) = (Vec::new(), Vec::new());
         for name in older_names(folder)? {
             let file = format!("{OLDER_FOLDER}/{name}");
             let text = read::short_text(folder, &file, NOTE_LEN_MAX)?;
-            let milestone = older(&text, file, (key, before), newest)?;
+            let (milestone, note) = older(&text, file, (key, before), newest)?;
             if milestone.size.to_string() != name {
                 return Err(VerifyError::Misnamed { file: milestone.file, size: milestone.size });
             }
             ahead.push(milestone);
+            notes.push(note);
         }
-        let older_count = ahead.len();
         if let Some(text) = kept {
-            ahead.push(older(text, "the checkpoint that you kept".to_owned(), (key, before), newest)?);
+            ahead.push(older(text, "the checkpoint that you kept".to_owned(), (key, before), newest)?.0);
         }
         // The newest checkpoint is judged last of those with its size: an older twin that disagrees is found first.
         ahead.sort_by_key(|milestone| std::cmp::Reverse(milestone.size));
         ahead.insert(0, Milestone { size: newest.size, root: newest.root, file: super::CHECKPOINT_FILE.to_owned() });
-        Ok(Self { ahead, intact: 0, broken: None, arrived: false, older: older_count })
+        Ok(Self { ahead, intact: 0, broken: None, arrived: false, notes })
     }
 
-    /// How many older checkpoints the folder has.
-    pub(super) fn older_count(&self) -> usize {
-        self.older
+    /// The older checkpoints of the folder.
+    pub(super) fn notes(&self) -> &[SignedCheckpoint] {
+        &self.notes
     }
 
     /// Compares the log as far as it has been read with the checkpoints of that size.
@@ -94,28 +95,32 @@ fn older(
     file: String,
     (key, before): (&AgentKey, &[AgentKey]),
     newest: &Checkpoint,
-) -> Result<Milestone, VerifyError> {
-    let Checkpoint { origin, size, root } = vouched(text, &file, key, before)?;
+) -> Result<(Milestone, SignedCheckpoint), VerifyError> {
+    let note = vouched(text, &file, key, before)?;
+    let Checkpoint { origin, size, root } = note.unverified().clone();
     if origin != newest.origin {
         return Err(VerifyError::ForeignCheckpoint { file, found: origin, expected: newest.origin.clone() });
     }
     if size > newest.size {
         return Err(VerifyError::RolledBack { file, size, newest: newest.size });
     }
-    Ok(Milestone { size, root, file })
+    Ok((Milestone { size, root, file }, note))
 }
 
 /// Reads a checkpoint that the key must have signed, or one of those that vouched for it.
-pub(super) fn vouched(text: &str, file: &str, key: &AgentKey, before: &[AgentKey]) -> Result<Checkpoint, VerifyError> {
+pub(super) fn vouched(
+    text: &str,
+    file: &str,
+    key: &AgentKey,
+    before: &[AgentKey],
+) -> Result<SignedCheckpoint, VerifyError> {
     let note = SignedCheckpoint::parse(text).map_err(|source| VerifyError::Note { file: file.to_owned(), source })?;
     let refused = match note.verify(key) {
-        Ok(checkpoint) => return Ok(checkpoint.clone()),
+        Ok(_) => return Ok(note),
         // A false signature by the key itself is not made good by another one's.
         Err(refused @ CheckpointRefused::Forged { .. }) => refused,
-        Err(refused) => match before.iter().find_map(|key| note.verify(key).ok()) {
-            Some(checkpoint) => return Ok(checkpoint.clone()),
-            None => refused,
-        },
+        Err(_) if before.iter().any(|key| note.verify(key).is_ok()) => return Ok(note),
+        Err(refused) => refused,
     };
     Err(VerifyError::Unsigned { file: file.to_owned(), source: refused })
 }

@@ -14,6 +14,7 @@ use crate::audit::checkpoint::{Checkpoint, NOTE_LEN_MAX, ORIGIN_LEN_MAX, Origin,
 use crate::audit::log_key::{self, LogKeyError, Ways};
 use crate::audit::merkle::{Frontier, Hash};
 use crate::audit::record::{RECORD_LEN_MAX, RECORD_VERSION};
+use crate::audit::witness::{Forged, WitnessKey};
 
 /// Longest `log.pub`, in bytes.
 const KEY_LEN_MAX: usize = 4096;
@@ -39,12 +40,31 @@ pub struct Verified {
     pub first_at: Option<Timestamp>,
     /// When the last record was written; absent for an empty log.
     pub last_at: Option<Timestamp>,
+    /// Every checkpoint of the folder, the newest last: the log agrees with each, and its key or one before it signed it.
+    pub notes: Vec<SignedCheckpoint>,
     /// How many older checkpoints of the folder agree.
     pub older_checkpoints: usize,
     /// How many commitments came with their value, and fit it.
     pub opened: u64,
     /// How many commitments came without their value.
     pub withheld: u64,
+}
+
+impl Verified {
+    /// Up to which size a witness has signed this log, and when it signed that; `None` if it signed none of the folder's
+    /// checkpoints.
+    ///
+    /// # Errors
+    /// [`Forged`] if a line claims this witness and is not by it.
+    pub fn witnessed_by(&self, key: &WitnessKey) -> Result<Option<(u64, Timestamp)>, Forged> {
+        let mut best = None;
+        for note in &self.notes {
+            if let Some(at) = key.signed_at(note)? {
+                best = best.max(Some((note.unverified().size, at)));
+            }
+        }
+        Ok(best)
+    }
 }
 
 /// Checks a folder that [`super::ExportWriter`] or anybody else wrote. `kept` is the text of a checkpoint that the reader
@@ -60,10 +80,12 @@ pub fn verify_folder(folder: &Path, pin: Option<&Pin>, kept: Option<&str>) -> Re
         .map_err(|source| VerifyError::Note { file: CHECKPOINT_FILE.to_owned(), source })?;
     let ways = ways(folder, &note.unverified().origin)?;
     let way = check_pin(&ways, pin, &key)?;
-    let newest = milestone::vouched(&text, CHECKPOINT_FILE, &key, &[])?;
+    let vouched = milestone::vouched(&text, CHECKPOINT_FILE, &key, &[])?;
+    let newest = vouched.unverified().clone();
     let keys = ways.before(&key);
     let mut milestones = Milestones::collect(folder, &key, &keys, &newest, kept)?;
-    let older_checkpoints = milestones.older_count();
+    let notes: Vec<SignedCheckpoint> = milestones.notes().iter().chain([&vouched]).cloned().collect();
+    let older_checkpoints = notes.len() - 1;
     let mut openings = Openings::open(folder)?;
     let lines = Lines::open(folder, LOG_FILE, RECORD_LEN_MAX)?;
     let mut log = Log::new(&newest);
@@ -93,7 +115,21 @@ pub fn verify_folder(folder: &Path, pin: Option<&Pin>, kept: Option<&str>) -> Re
     let (opened, withheld) = opening_fault.map_or_else(|| openings.finish(), Err)?;
     let Checkpoint { origin, size, root } = newest.clone();
     let (pinned, first_at, last_at) = (pin.is_some(), log.first_at, log.last_at);
-    Ok(Verified { origin, size, root, key, keys, way, pinned, first_at, last_at, older_checkpoints, opened, withheld })
+    Ok(Verified {
+        origin,
+        size,
+        root,
+        key,
+        keys,
+        way,
+        notes,
+        pinned,
+        first_at,
+        last_at,
+        older_checkpoints,
+        opened,
+        withheld,
+    })
 }
 
 /// The folder's key.

@@ -1,6 +1,8 @@
 //! Proofs about a tree: that it holds a leaf (RFC 6962 §2.1.1) and that it grew from a smaller one (§2.1.2). Checking
 //! follows the loops of RFC 9162 §2.1.3.2 and §2.1.4.2, which are the same proofs with the algorithm written out.
 
+use std::ops::Range;
+
 use super::{Hash, node_hash, root_of};
 
 /// A proof that proves nothing.
@@ -26,7 +28,7 @@ pub fn inclusion_proof(leaves: &[Hash], index: usize) -> Option<Vec<Hash>> {
         return None;
     }
     while subtree.len() > 1 {
-        let (left, right) = subtree.split_at(split(subtree.len()));
+        let (left, right) = subtree.split_at(usize::try_from(split(subtree.len() as u64)).ok()?);
         if index < left.len() {
             proof.push(root_of(right.iter().copied()));
             subtree = left;
@@ -44,32 +46,45 @@ pub fn inclusion_proof(leaves: &[Hash], index: usize) -> Option<Vec<Hash>> {
 /// if there are fewer. Empty if the sizes are equal or the old tree was empty.
 #[must_use]
 pub fn consistency_proof(leaves: &[Hash], old_size: usize) -> Option<Vec<Hash>> {
-    if old_size > leaves.len() {
+    let ranges = consistency_ranges(old_size as u64, leaves.len() as u64)?;
+    let place = |at: u64| usize::try_from(at).ok();
+    let root = |range: Range<u64>| {
+        let leaves = leaves.get(place(range.start)?..place(range.end)?)?;
+        Some(root_of(leaves.iter().copied()))
+    };
+    ranges.into_iter().map(root).collect()
+}
+
+/// The runs of leaves whose roots are the proof of [`consistency_proof`], in its order: for whoever does not have all leaves in
+/// memory. `None` if the new tree is the smaller one.
+#[must_use]
+pub fn consistency_ranges(old_size: u64, size: u64) -> Option<Vec<Range<u64>>> {
+    if old_size > size {
         return None;
     }
     if old_size == 0 {
         return Some(Vec::new());
     }
-    let mut proof = Vec::new();
-    let (mut subtree, mut old_size, mut at_left_edge) = (leaves, old_size, true);
-    while old_size < subtree.len() {
-        let (left, right) = subtree.split_at(split(subtree.len()));
-        if old_size <= left.len() {
-            proof.push(root_of(right.iter().copied()));
-            subtree = left;
+    let mut ranges = Vec::new();
+    let (mut subtree, mut old_size, mut at_left_edge) = (0..size, old_size, true);
+    while old_size < subtree.end - subtree.start {
+        let middle = subtree.start + split(subtree.end - subtree.start);
+        if old_size <= middle - subtree.start {
+            ranges.push(middle..subtree.end);
+            subtree.end = middle;
         } else {
-            proof.push(root_of(left.iter().copied()));
-            old_size -= left.len();
-            subtree = right;
+            ranges.push(subtree.start..middle);
+            old_size -= middle - subtree.start;
+            subtree.start = middle;
             at_left_edge = false;
         }
     }
     // The verifier already knows the old root, so a subtree that is the whole old tree is left out.
     if !at_left_edge {
-        proof.push(root_of(subtree.iter().copied()));
+        ranges.push(subtree);
     }
-    proof.reverse();
-    Some(proof)
+    ranges.reverse();
+    Some(ranges)
 }
 
 /// Checks that the tree of `size` leaves with this root has `leaf` at `index`.
@@ -144,7 +159,7 @@ pub fn verify_consistency(
 }
 
 /// The largest power of two below `len`: where RFC 6962 splits a tree. `len` is at least 2.
-fn split(len: usize) -> usize {
+fn split(len: u64) -> u64 {
     1 << (len - 1).ilog2()
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 use strongroom_proto::audit::export::{Pin, Signatures, Signers, Verified, verify_folder, verify_signatures};
+use strongroom_proto::audit::witness::WitnessKey;
 
 use super::super::context::Context;
 use super::super::error::CliError;
@@ -32,6 +33,9 @@ pub(in super::super) struct Verify {
     /// A checkpoint kept from before: the log must have grown from it
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
+    /// The key of a witness that must have signed a checkpoint of this log, NAME+ID+BASE64; may be given again
+    #[arg(long, value_name = "KEY")]
+    witness: Vec<String>,
     /// Check every signature that technicians made over their calls too
     #[arg(long)]
     signatures: bool,
@@ -60,6 +64,15 @@ struct Body {
     withheld: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     signatures: Option<SignaturesBody>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    witnesses: Vec<WitnessBody>,
+}
+
+#[derive(Serialize)]
+struct WitnessBody {
+    name: String,
+    size: u64,
+    at: Timestamp,
 }
 
 #[derive(Serialize)]
@@ -74,22 +87,37 @@ struct SignaturesBody {
 
 pub(super) fn verify(context: &Context, arguments: &Verify) -> Result<(), CliError> {
     let pin = arguments.key.as_deref().map(pin).transpose()?;
+    let witnesses = arguments.witness.iter().map(|text| {
+        WitnessKey::parse(text).map_err(|error| CliError::usage(format!("The witness's key is none: {error}.")))
+    });
+    let witnesses: Vec<WitnessKey> = witnesses.collect::<Result<_, _>>()?;
     if prove::is_proof(&arguments.folder) {
-        if arguments.against.is_some() || arguments.signatures {
-            return Err(CliError::usage(
-                "--against and --signatures are for whole logs: this folder holds one record.",
-            ));
+        if arguments.against.is_some() || arguments.signatures || !arguments.witness.is_empty() {
+            let what = "--against, --signatures and --witness are for whole logs: this folder holds one record.";
+            return Err(CliError::usage(what));
         }
         return prove::verify(context, &arguments.folder, pin.as_ref());
     }
     let kept = arguments.against.as_deref().map(short_file).transpose()?;
     let verified = verify_folder(&arguments.folder, pin.as_ref(), kept.as_deref())
         .map_err(|error| CliError::unverified(&error))?;
+    let witnesses = witnesses.iter().map(|key| witnessed(&verified, key)).collect::<Result<_, _>>()?;
     let signatures = arguments.signatures.then(|| signatures(arguments, &verified)).transpose()?;
     warn_unpinned(context, verified.pinned);
-    let body = body(&verified, signatures);
+    let body = Body { witnesses, ..body(&verified, signatures) };
     let text = if context.out.quiet { String::new() } else { text(&verified, &body) };
     context.out.answer("strongroom.verified/1", body, &text)
+}
+
+/// What a witness signed of this log; it must have signed something.
+fn witnessed(verified: &Verified, key: &WitnessKey) -> Result<WitnessBody, CliError> {
+    let name = clean(key.name());
+    match verified.witnessed_by(key).map_err(|error| CliError::unverified(&error))? {
+        Some((size, at)) => Ok(WitnessBody { name, size, at }),
+        None => Err(CliError::failure(format!(
+            "NOT VERIFIED: the witness {name} signed none of this folder's checkpoints."
+        ))),
+    }
 }
 
 /// Checks what technicians signed.
@@ -154,6 +182,7 @@ fn body(verified: &Verified, signatures: Option<SignaturesBody>) -> Body {
         opened: verified.opened,
         withheld: verified.withheld,
         signatures,
+        witnesses: Vec::new(),
     }
 }
 
@@ -173,6 +202,9 @@ fn text(verified: &Verified, body: &Body) -> String {
         format!("checkpoints  {} older ones agree", body.older_checkpoints),
         format!("values       {} shown and fitting, {} withheld", body.opened, body.withheld),
     ];
+    for WitnessBody { name, size, at } in &body.witnesses {
+        lines.push(format!("witness      {name} signed the first {size} records, {}", when::utc(*at)));
+    }
     if let Some(signatures) = &body.signatures {
         let SignaturesBody { proved, digest_only, withheld, unsigned_releases, signers_given, keys } = signatures;
         lines.push(format!(
