@@ -88,6 +88,13 @@ def main():
         need(log == origin and at <= size, f"{name} is of another log, or covers more than the newest: rolled back?")
         marks.append((at, older_root, name))
 
+    def state(count, first):
+        """What the pruned records had said, and how it is named; its first record is there in full."""
+        with open(inside("state.json"), "rb") as file: text = file.read(2**28)
+        told = json.loads(text)
+        same = told["v"] == 1 and told["log"] == origin and told["size"] == count and sha256(b"\0" + told["genesis"].encode()) == first
+        need(same, f"state.json does not tell of the {count} records that were pruned")
+        return told["last_at"], hashlib.sha256(text).hexdigest()
     def openings():
         """The openings, ascending by record; then one that belongs to none."""
         if os.path.exists(inside("openings.ndjson")):
@@ -103,21 +110,33 @@ def main():
             need(root(subtrees) == expected, f"records {intact} to {seq - 1} are not what {name} was signed over")
         intact = seq if seq in due else intact
     seq, before, subtrees, intact, withheld, opening, prefix = 0, "", [], 0, 0, next(opened), {}
+    gone, first, snapshot, said = 0, None, None, {}
     place = lambda: f"record {seq} (line {seq + 1})"
     reached()
     with open(inside("log.ndjson"), "rb") as file:
         while line := file.readline(8193):
             seq < size or need(False, f"the checkpoint covers {size} records, but the log goes on with {place()}")
             line[-1] == 10 or need(False, f"{place()} is cut off or too long")
+            pruned = line.startswith(b'{"leaf":"')
             try:
                 record = parse(line.decode())
+                if pruned:
+                    gone == seq or need(False, f"only a hash is there of {place()}, which was not pruned")
+                    leaf, gone, record = decode(record["leaf"]), seq + 1, {"log": origin, "seq": seq, "ts": before}
+                    len(leaf) == 32 and len(line) == 56 or need(False, f"{place()} is no record")
+                    first = first or leaf
+                elif gone and not snapshot:
+                    before, snapshot = state(gone, first)
                 record["log"] == origin or need(False, f"{place()} belongs to another log: {record['log']!a}")
                 record["seq"] == seq or need(False, f"record {seq} is missing: line {seq + 1} holds record {record['seq']!a}")
                 record["ts"] >= before or need(False, f"{place()} is dated before the record before it")
                 commitments = dict(record.get("h", {}))
             except (ValueError, KeyError, TypeError):
                 need(False, f"{place()} is no record")
-            leaf, level, before = sha256(b"\0" + line[:-1]), 0, record["ts"]
+            if gone and record.get("outcome") == "ok" and record.get("event") in ("log.snapshot", "log.prune"):
+                detail = record.get("detail", {})
+                said[record["event"], detail.get("size", detail.get("until")), detail.get("sha256", detail.get("snapshot"))] = record
+            leaf, level, before = leaf if pruned else sha256(b"\0" + line[:-1]), 0, record["ts"]
             while subtrees and subtrees[-1][0] == level:
                 leaf, level = sha256(b"\1" + subtrees.pop()[1] + leaf), level + 1
             subtrees.append((level, leaf))
@@ -134,8 +153,12 @@ def main():
             if seq in due:
                 reached()
     need(seq == size, f"the log ends after {seq} records, but the checkpoint covers {size}")
+    prune = said.get(("log.prune", gone, snapshot), {})
+    need(not gone or prune and ("log.snapshot", gone, snapshot) in said, f"only hashes are there of {gone} records, and the log does not say that they were pruned")
     need(opening["seq"] is None, f"openings.ndjson is out of order, or opens a record that the log does not have: [{opening['seq']!a}]")
     print(f"verified: {origin}, {size} records, {withheld} values withheld, key {fingerprint(key)}")
+    if gone:
+        print(f"records 0 to {gone - 1} were pruned at {prune['ts']} (record {prune['seq']}): their hashes prove that nothing else was changed")
     if not args.key:
         print("unpinned: the key came with the folder, so anybody could have made all of it; name it with --key")
 

@@ -69,6 +69,9 @@ pub struct Config {
     /// Backups by the running agent.
     #[serde(default)]
     pub backup: Backup,
+    /// How long the logs' records stay.
+    #[serde(default)]
+    pub retention: Retention,
     /// Copies of the logs for others.
     #[serde(rename = "stream", default)]
     pub streams: Vec<StreamConfig>,
@@ -94,6 +97,14 @@ pub struct Backup {
     pub command: Option<String>,
     /// A warning is given when the last good drill is older than this, in days.
     pub drill_within_days: u64,
+}
+
+/// How long the logs' records stay in the store. Their hashes stay for ever.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Records older than so many months are pruned, a month of them at a time; 0 keeps all of them.
+    pub online_months: u32,
 }
 
 /// When checkpoints are signed.
@@ -168,6 +179,12 @@ impl Default for Checkpoint {
 impl Default for Reconcile {
     fn default() -> Self {
         Self { every_s: 60 * 60 }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { online_months: 13 }
     }
 }
 

@@ -47,7 +47,7 @@ async fn sweep(store: &Store, identity: IdentityId) -> Result<Vec<(LogId, u64)>,
         if view.sealed.contains_key(log) {
             continue;
         }
-        let (size, mut place, mut gone) = (head.frontier.size(), 0, 0);
+        let (size, mut place, mut gone) = (head.frontier.size(), view.kept_from(*log), 0);
         while place < size {
             let (rows, next, count) = page(store, *log, place, identity).await?;
             if !rows.is_empty() {

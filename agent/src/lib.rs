@@ -18,6 +18,7 @@ pub mod os;
 pub mod otp;
 pub mod pin;
 mod prompt;
+mod pruning;
 pub mod reconcile;
 pub mod recovery;
 pub mod run;

@@ -267,6 +267,7 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
         overdue: Mutex::new(Vec::new()),
         streams: Arc::new(Streams::begin(&store, &config.streams)?),
         ledger: Arc::default(),
+        retention: config.retention.clone(),
         ceremony: tokio::sync::Mutex::default(),
         keys_in_use: tokio::sync::RwLock::default(),
     });

@@ -152,11 +152,11 @@ fn operations() -> Vec<(&'static str, Operation, &'static [&'static str])> {
         ("end a manager's grant", O::GrantEnd { role: VaultRole::Manager, own: false }, &["grant.end"]),
         ("end one's own grant", O::GrantEnd { role: VaultRole::Viewer, own: true }, &["grant.end"]),
         ("read the trail", O::TrailRead, &["audit.read", "audit.search", "audit.leaves", "audit.checkpoint"]),
-        ("export the trail", O::TrailExport, &["audit.export"]),
+        ("export the trail", O::TrailExport, &["audit.export", "audit.snapshot"]),
         (
             "read the org log",
             O::OrgTrailRead,
-            &["audit.read", "audit.search", "audit.leaves", "audit.checkpoint", "audit.export"],
+            &["audit.read", "audit.search", "audit.leaves", "audit.checkpoint", "audit.export", "audit.snapshot"],
         ),
         ("see all identities", O::IdentitySeeAll, &["identity.list"]),
         ("enrol", O::IdentityEnrol, &["identity.enrol"]),

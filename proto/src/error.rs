@@ -69,6 +69,8 @@ kinds! {
     TooLarge = "too_large", -32013, 1;
     /// The vault gives codes only to calls that are signed.
     NeedsSignature = "needs_signature", -32014, 4;
+    /// The records were pruned: their hashes are there, they are not.
+    Pruned = "pruned", -32015, 3;
     /// A fault of the agent itself.
     Internal = "internal", -32603, 1;
 }

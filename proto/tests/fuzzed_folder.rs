@@ -13,7 +13,7 @@ use strongroom_proto::audit::merkle::{leaf_hash, root_of};
 mod support;
 use support::Folder;
 
-const FILES: [&str; 5] = ["log.ndjson", "checkpoint", "log.pub", "openings.ndjson", "checkpoints/4"];
+const FILES: [&str; 6] = ["log.ndjson", "state.json", "checkpoint", "log.pub", "openings.ndjson", "checkpoints/4"];
 
 /// One thing done to a file's bytes. Places are taken modulo its length.
 #[derive(Clone, Debug)]
@@ -86,11 +86,12 @@ impl Change {
     }
 }
 
-/// A good folder, and its files as they were.
-static GOOD: LazyLock<(Folder, Vec<Vec<u8>>)> = LazyLock::new(|| {
-    let folder = Folder::new();
-    let files = FILES.iter().map(|file| fs::read(folder.path.join(file)).unwrap()).collect();
-    (folder, files)
+/// Good folders, a whole one and a pruned one, and their files as they were; a file that one does not have is empty.
+static GOOD: LazyLock<[(Folder, Vec<Vec<u8>>); 2]> = LazyLock::new(|| {
+    [Folder::new(), Folder::pruned()].map(|folder| {
+        let files = FILES.iter().map(|file| fs::read(folder.path.join(file)).unwrap_or_default()).collect();
+        (folder, files)
+    })
 });
 
 proptest! {
@@ -98,9 +99,10 @@ proptest! {
 
     #[test]
     fn no_changed_folder_passes_for_another_log(
+        which in 0..2_usize,
         changes in prop::collection::vec((0..FILES.len(), change()), 1..5),
     ) {
-        let (folder, good) = &*GOOD;
+        let (folder, good) = &GOOD[which];
         let scratch = tempfile::tempdir().unwrap();
         fs::create_dir(scratch.path().join("checkpoints")).unwrap();
         let mut files = good.clone();
@@ -114,12 +116,13 @@ proptest! {
         // Without a pin too: then anything that agrees with itself passes, and nothing may panic on the way.
         let unpinned = verify_folder(scratch.path(), None, None);
         if let Ok(verified) = pinned {
-            prop_assert_eq!(&files[0], &good[0], "another log was accepted");
+            prop_assert_eq!(&files[..2], &good[..2], "another log was accepted");
+            prop_assert_eq!(verified.pruned.is_some(), which == 1);
             prop_assert_eq!((&verified.origin, verified.size), (&folder.log.origin, folder.log.records.len() as u64));
             prop_assert_eq!(verified.root, root_of(folder.log.records.iter().map(|line| leaf_hash(line.as_bytes()))));
             // The second reading comes to the same end as the first.
             let signatures = verify_signatures(scratch.path(), &verified, &[], None).unwrap();
-            prop_assert_eq!(signatures.unsigned_releases, 11);
+            prop_assert_eq!(signatures.unsigned_releases, [11, 9][which]);
             prop_assert!(unpinned.is_ok());
         }
     }

@@ -246,8 +246,11 @@ fn every_field_has_its_row_and_every_row_its_field() {
     let opening = Source::read(&folder.join("../audit/opening.rs"));
     let mut openings = BTreeSet::new();
     opening.paths("Opening", "openings[].", &mut openings);
-    assert_eq!((receipt.len(), openings.len()), (3, 3));
-    for path in receipt.iter().chain(&openings) {
+    let pruned = Source::read(&folder.join("../audit/pruned.rs"));
+    let mut prunings = BTreeSet::new();
+    pruned.paths("Pruned", "pruned.", &mut prunings);
+    assert_eq!((receipt.len(), openings.len(), prunings.len()), (3, 3, 4));
+    for path in receipt.iter().chain(&openings).chain(&prunings) {
         assert_written(&format!("\n| `{path}` | "));
     }
 }
@@ -372,6 +375,7 @@ fn every_method_has_an_example_that_its_types_read() {
                         audit::Erase,
                         audit::Leaves,
                         audit::Checkpoint,
+                        audit::Snapshot,
                         audit::Export,
                         agent::Status,
                     ]

@@ -1,11 +1,12 @@
-//! Does the state say what the logs say? Every log is replayed and compared with the rows. The digests in the records bind the rows to
+//! Does the state say what the logs say? Every log is replayed, from its first record or, if that was pruned, from the state snapshot
+//! that stands for what is gone, and compared with the rows. The digests in the records bind the rows to
 //! the log; this finds a row that is bound and that no record speaks of: a fault of ours, or somebody who had the store's keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use strongroom_proto::audit::record::Record;
-use strongroom_proto::audit::replay::{ClientVault, Given, Kept, Office, Person, PersonKey, Unsaid};
+use strongroom_proto::audit::replay::{ClientVault, Given, Kept, LogState, Office, Person, PersonKey, Says, Unsaid};
 use strongroom_proto::ids::VaultId;
 
 use super::anchor::Anchors;
@@ -59,6 +60,12 @@ pub trait Records {
     /// # Errors
     /// [`StoreError`].
     fn from(&self, log: LogId, place: u64) -> Result<Vec<String>, StoreError>;
+
+    /// The text of the state snapshot over the first `size` records of a log, unverified; none if there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn state_text(&self, log: LogId, size: u64) -> Result<Option<String>, StoreError>;
 }
 
 /// What became of a store that was looked at beside its agent.
@@ -90,11 +97,19 @@ impl Records for Readers {
     fn from(&self, log: LogId, place: u64) -> Result<Vec<String>, StoreError> {
         self.texts(log, place)
     }
+
+    fn state_text(&self, log: LogId, size: u64) -> Result<Option<String>, StoreError> {
+        self.state_text(log, size)
+    }
 }
 
 impl Records for Snapshot {
     fn from(&self, log: LogId, place: u64) -> Result<Vec<String>, StoreError> {
         self.texts(log, place)
+    }
+
+    fn state_text(&self, log: LogId, size: u64) -> Result<Option<String>, StoreError> {
+        self.state_text(log, size)
     }
 }
 
@@ -104,8 +119,11 @@ impl Records for Snapshot {
 /// [`StoreError`] if a log cannot be read.
 pub fn check(state: &State, records: &impl Records) -> Result<Checked, StoreError> {
     let mut checked = Checked::default();
-    let mut office = Office::default();
-    let broken = replay(state, records, LogId::Org, &mut checked, |record| office.take(record))?;
+    let Some((place, says)) = begin(state, records, LogId::Org, Says::Org(Office::default()), &mut checked)? else {
+        return Ok(checked);
+    };
+    let Some(mut office) = says.into_office() else { return Ok(checked) };
+    let broken = replay(state, records, LogId::Org, place, &mut checked, |record| office.take(record))?;
     if let Some(unsaid) = broken {
         checked.unreadable.push((LogId::Org, unsaid));
         return Ok(checked);
@@ -116,8 +134,9 @@ pub fn check(state: &State, records: &impl Records) -> Result<Checked, StoreErro
         if state.sealed.contains_key(&log) {
             continue;
         }
-        let mut told = ClientVault::new(begun);
-        match replay(state, records, log, &mut checked, |record| told.take(record))? {
+        let Some((place, says)) = begin(state, records, log, Says::of_vault(begun), &mut checked)? else { continue };
+        let Some(mut told) = says.into_vault() else { continue };
+        match replay(state, records, log, place, &mut checked, |record| told.take(record))? {
             Some(unsaid) => checked.unreadable.push((log, unsaid)),
             None => compare_vault(state, *vault, &told, &mut checked.differences),
         }
@@ -125,15 +144,45 @@ pub fn check(state: &State, records: &impl Records) -> Result<Checked, StoreErro
     Ok(checked)
 }
 
+/// Where a replay begins, and what was said before: of a whole log at its first record, of a pruned one at the first that is left. A
+/// snapshot that is not the recorded one is a difference, and nothing is told from it.
+fn begin(
+    state: &State,
+    records: &impl Records,
+    log: LogId,
+    whole: Says,
+    checked: &mut Checked,
+) -> Result<Option<(u64, Says)>, StoreError> {
+    let Some(pruned) = state.pruned.get(&log) else { return Ok(Some((0, whole))) };
+    let text = records.state_text(log, pruned.until)?;
+    let found = text.as_deref().map(LogState::sha256);
+    if found.as_ref() != Some(&pruned.snapshot) {
+        checked.differences.push(Difference {
+            log,
+            about: format!("what its first {} records said", pruned.until),
+            logged: Some(pruned.snapshot.clone()),
+            held: found,
+        });
+        return Ok(None);
+    }
+    let told = LogState::from_text(&text.unwrap_or_default()).map_err(|error| StoreError::Read(error.to_string()))?;
+    let (size, origin) = (told.size, log.origin(state.org_id()));
+    let fits = std::mem::discriminant(&told.says) == std::mem::discriminant(&whole);
+    if size != pruned.until || told.log != origin.as_str() || !fits {
+        return Err(StoreError::Read(format!("the state snapshot of {origin} is of another log or size")));
+    }
+    Ok(Some((size, told.says)))
+}
+
 fn replay(
     state: &State,
     records: &impl Records,
     log: LogId,
+    mut place: u64,
     checked: &mut Checked,
     mut take: impl FnMut(&Record) -> Result<(), Unsaid>,
 ) -> Result<Option<Unsaid>, StoreError> {
     let size = state.heads.get(&log).map_or(0, |head| head.frontier.size());
-    let mut place = 0;
     while place < size {
         let page = records.from(log, place)?;
         if page.is_empty() {

@@ -17,6 +17,7 @@ pub mod reconcile;
 pub mod recovery;
 pub mod release;
 pub mod request;
+pub mod retention;
 pub mod review;
 pub mod rotation;
 pub mod second;

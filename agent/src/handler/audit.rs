@@ -12,7 +12,7 @@ use strongroom_proto::error::{ErrorKind, Failure};
 use strongroom_proto::ids::{AccountId, IdentityId, Slug};
 use strongroom_proto::method::audit::{
     Checkpoint, CheckpointResult, Erase, Erasing, Export, Exported, Item, LEAVES_LEN_MAX, Leaves, LeavesPage,
-    PAGE_LEN_MAX, Page as WirePage, Read, Search,
+    PAGE_LEN_MAX, Page as WirePage, Read, Search, Snapshot, SnapshotPiece,
 };
 
 use super::{Agent, Answer, Connection};
@@ -34,6 +34,9 @@ const BATCH_MIN: u32 = 256;
 const CHECKPOINTS_MAX: u32 = 100;
 /// A page stops growing here, in bytes, so that it fits a frame with its envelope and escapes.
 const PAGE_BYTES_MAX: usize = 400 * 1024;
+
+/// Longest piece of a state snapshot, in bytes: its quotes are escaped once more.
+const PIECE_LEN_MAX: usize = 200 * 1024;
 
 /// Finds the log and decides; a refusal is recorded.
 async fn find(
@@ -106,9 +109,10 @@ pub(super) async fn read(
             place = next;
         }
     }
-    let ended = if forward { place >= size } else { place == 0 };
+    let ended = if forward { place >= size } else { place <= view.kept_from(log) };
     let next = (more && !ended).then_some(place);
-    Ok(WirePage { log: origin(&view, log).to_string(), size, items, next }.into())
+    let pruned = view.pruned.get(&log).cloned();
+    Ok(WirePage { log: origin(&view, log).to_string(), size, items, next, pruned }.into())
 }
 
 fn within(record: &StoredRecord, scope: &Scope) -> bool {
@@ -152,7 +156,8 @@ pub(super) async fn search(
         }
         items.push(Item { seq: record.seq, record: record.record, openings: record.openings });
     }
-    Ok(WirePage { log: origin(&view, log).to_string(), size, items, next }.into())
+    let pruned = view.pruned.get(&log).cloned();
+    Ok(WirePage { log: origin(&view, log).to_string(), size, items, next, pruned }.into())
 }
 
 /// The question in ids. A name that there has never been becomes an id that nobody has: nothing fits it, and the search takes as
@@ -245,9 +250,34 @@ pub(super) async fn checkpoint(
     params: Checkpoint,
 ) -> Result<Answer<CheckpointResult>, Failure> {
     let caller = connection.caller(agent)?;
-    let (_, log, ..) = find(agent, &caller, params.vault.as_ref(), Operation::TrailRead, "audit.read").await?;
+    let (view, log, ..) = find(agent, &caller, params.vault.as_ref(), Operation::TrailRead, "audit.read").await?;
     let signed = agent.checkpointer.sign(log).await.map_err(|error| unsigned(&error))?;
-    Ok(CheckpointResult { checkpoint: signed.note, public_key: signed.key.spki_pem() }.into())
+    let pruned = view.pruned.get(&log).cloned();
+    Ok(CheckpointResult { checkpoint: signed.note, public_key: signed.key.spki_pem(), pruned }.into())
+}
+
+pub(super) async fn snapshot(
+    agent: &Agent,
+    connection: &mut Connection,
+    params: Snapshot,
+) -> Result<Answer<SnapshotPiece>, Failure> {
+    let caller = connection.caller(agent)?;
+    let (view, log, ..) = find(agent, &caller, params.vault.as_ref(), Operation::TrailExport, "audit.read").await?;
+    let Some(pruned) = view.pruned.get(&log).cloned() else {
+        return Ok(SnapshotPiece { text: String::new(), next: None }.into());
+    };
+    note_read(agent, connection, &caller, log).await?;
+    let store = agent.store.clone();
+    let text = blocking(move || store.readers().state_text(log, pruned.until)).await?;
+    let gone =
+        || Failure::new(ErrorKind::AuditUnavailable, "The state snapshot of this log is gone: an operator must look.");
+    let text = text.ok_or_else(gone)?;
+    let from = usize::try_from(params.from).unwrap_or(usize::MAX);
+    let rest =
+        text.get(from..).ok_or_else(|| Failure::new(ErrorKind::InvalidParams, "from is where a piece begins."))?;
+    let piece = rest.get(..rest.floor_char_boundary(PIECE_LEN_MAX)).unwrap_or_default();
+    let next = (piece.len() < rest.len()).then_some((from + piece.len()) as u64);
+    Ok(SnapshotPiece { text: piece.to_owned(), next }.into())
 }
 
 pub(super) async fn export(
@@ -261,6 +291,8 @@ pub(super) async fn export(
     agent.store.submit(move |tx| command::log_read(tx, &by, log, "audit.export")).await?;
     // The export's pages are part of this export: they are not recorded as reads again.
     connection.read.insert((log, agent.now().as_second().div_euclid(3600)));
+    // Read before the checkpoint is signed: it covers the records that say so.
+    let pruned = agent.store.view().pruned.get(&log).cloned();
     let signed = agent.checkpointer.sign(log).await.map_err(|error| unsigned(&error))?;
     let store = agent.store.clone();
     let (size, most) = (signed.size, CHECKPOINTS_MAX);
@@ -298,6 +330,7 @@ pub(super) async fn export(
         checkpoints: older,
         public_key: key.spki_pem(),
         log_keys,
+        pruned,
     }
     .into())
 }

@@ -43,6 +43,7 @@ pub(crate) use self::identity::key_row;
 use crate::access::{Denial, Operation};
 use crate::audit::checkpointer::Checkpointer;
 use crate::commands::Caller;
+use crate::config::Retention;
 use crate::identity::{Alarm, Authorities, Throttle, Vendors};
 use crate::keystore::worker::Workers;
 use crate::keystore::{ErrorClass, KeystoreError};
@@ -94,6 +95,8 @@ pub struct Agent {
     pub streams: Arc<Streams>,
     /// Which uses of vault keys no record stands for.
     pub ledger: Arc<Ledger>,
+    /// How long records stay.
+    pub retention: Retention,
     /// Held while a ceremony runs: one at a time.
     pub ceremony: tokio::sync::Mutex<()>,
     /// Held for reading while a vault key is in use. Whoever is about to destroy one takes it for writing once: what began
@@ -178,7 +181,7 @@ impl Agent {
     }
 
     /// The wall clock: what codes and clients follow.
-    fn wall(&self) -> Timestamp {
+    pub(crate) fn wall(&self) -> Timestamp {
         (self.clock)()
     }
 
@@ -321,6 +324,7 @@ impl Service for Agent {
             method::audit::Erase => audit::erase,
             method::audit::Leaves => audit::leaves,
             method::audit::Checkpoint => audit::checkpoint,
+            method::audit::Snapshot => audit::snapshot,
             method::audit::Export => audit::export,
             method::agent::Status => agent::status,
         })

@@ -12,6 +12,7 @@ pub mod log_key;
 pub mod pending;
 pub mod recent;
 pub mod request;
+pub mod retention;
 pub mod rotation;
 pub mod rows;
 pub mod second;
@@ -23,6 +24,7 @@ use jiff::Timestamp;
 use strongroom_proto::audit::checkpoint::Origin;
 use strongroom_proto::audit::log_key::LogKey;
 use strongroom_proto::audit::merkle::{Frontier, Hash};
+use strongroom_proto::audit::pruned::Pruned;
 use strongroom_proto::ids::{
     AccountId, CampaignId, CeremonyId, GrantId, GroupId, IdentityId, OrgId, PendingId, RequestId, Slug, VaultId,
 };
@@ -203,6 +205,8 @@ pub struct State {
     pub marks: Map<(LogId, &'static str, Vec<u8>), Mark>,
     /// The time of the newest record of all logs that match: decisions are never made before it.
     pub latest: Timestamp,
+    /// How far logs are pruned; those that are whole are not named.
+    pub pruned: Map<LogId, Pruned>,
     /// Logs whose rows or records did not match when the store was opened, and what did not: nothing is done there.
     pub sealed: Map<LogId, String>,
 }
@@ -257,6 +261,7 @@ impl State {
             heads: Map::new(),
             marks: Map::new(),
             latest: Timestamp::UNIX_EPOCH,
+            pruned: Map::new(),
             sealed: Map::new(),
         }
     }

@@ -11,6 +11,7 @@ mod search_tests;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use strongroom_proto::audit::pruned::Pruned;
 use strongroom_proto::error::{ErrorKind, Failure};
 
 use self::sealer::Tampered;
@@ -33,6 +34,9 @@ pub enum StoreError {
     /// The writer has ended.
     #[error("the store is closed")]
     Closed,
+    /// The records asked for were pruned.
+    #[error("records 0 to {} were pruned at {}", .0.until.saturating_sub(1), .0.at)]
+    Pruned(Pruned),
     /// A read failed.
     #[error("the store could not be read: {0}")]
     Read(String),
@@ -58,6 +62,13 @@ pub enum Refused {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
+        if let StoreError::Pruned(pruned) = &error {
+            let Pruned { at, until, .. } = pruned;
+            let day = at.strftime("%Y-%m-%d");
+            let sentence =
+                format!("The records before {until} were pruned on {day}: an export from before then has them.");
+            return Self::new(ErrorKind::Pruned, sentence);
+        }
         let kind = match error {
             StoreError::Sealed(_) | StoreError::Tampered(_) => ErrorKind::AuditUnavailable,
             StoreError::Encoding(_) => ErrorKind::Internal,

@@ -107,6 +107,17 @@ pub enum Change {
         /// The key.
         key: Vec<u8>,
     },
+    /// Keep what the first records of a log say. No row: its SHA-256 in a record and in the log's retention vouches for it.
+    Snapshot {
+        /// Of which log.
+        log: LogId,
+        /// Of how many records.
+        size: u64,
+        /// What they say.
+        text: String,
+        /// Texts of fewer records than this go: the one before stays, for whoever reads by it just now.
+        oldest: u64,
+    },
 }
 
 /// A refusal, with the denial to be recorded in its place.
@@ -208,6 +219,13 @@ impl<'a> Tx<'a> {
         self.touch(log);
         self.changes.push(Change::Delete { kind: R::KIND, key });
         row.displace(&mut self.state);
+    }
+
+    /// Keeps a state snapshot of a log; a record and the log's retention have to name it in the same commit. The one before stays too,
+    /// older ones go.
+    pub fn keep_snapshot(&mut self, log: LogId, size: u64, text: String) {
+        let oldest = self.state.kept_from(log);
+        self.changes.push(Change::Snapshot { log, size, text, oldest });
     }
 
     /// Refuses if a log, or the organisation's, did not match when the store was opened.

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::progress::Progress;
 use self::section::StreamConfig;
+use crate::state::{LogId, State};
 use crate::store::StoreError;
 use crate::store::sqlite::{Clock, Store};
 
@@ -89,6 +90,12 @@ impl Streams {
             Some(format!("the stream {name} is behind since {since:.0}, by {count} records: {error}"))
         };
         self.streams.iter().filter_map(sentence).collect()
+    }
+
+    /// The first record of a log that some stream has still to send for good; nothing if none sends this log.
+    #[must_use]
+    pub fn unsent_from(&self, view: &State, log: LogId) -> Option<u64> {
+        self.streams.iter().filter_map(|progress| progress.unsent_from(view, log)).min()
     }
 
     /// True if any stream is behind for longer than it may be.

@@ -51,19 +51,21 @@ impl Progress {
         let mut inner = Inner { changed: true, ..Inner::default() };
         for (log, head) in &view.heads {
             let size = head.frontier.size();
+            // What was pruned before a stream was there is sent by none.
+            let begin = view.kept_from(*log);
             let place = match kept {
                 Some(row) => {
                     let place = row.places.get(log).copied().unwrap_or_default();
                     if place.safe > size {
                         tracing::error!(stream = %config.name, ?log, "more was sent of a log than there is: all of it is sent again");
                     }
-                    let safe = if place.safe > size { 0 } else { place.safe };
+                    let safe = if place.safe > size { 0 } else { place.safe }.max(begin);
                     // After a kill nobody knows how much was sent since the places were kept.
                     let sent = if row.clean { place.sent.max(safe) } else { size };
                     Place { safe, taken: safe, next: safe, sent }
                 }
                 None if config.from == Begin::Now => Place { safe: size, taken: size, next: size, sent: size },
-                None => Place::default(),
+                None => Place { safe: begin, taken: begin, next: begin, sent: begin },
             };
             inner.places.insert(*log, place);
         }
@@ -97,6 +99,12 @@ impl Progress {
         // A log that does not match is vouched for by nobody: its copy at the receiver is the evidence.
         let sized = logs.into_iter().filter(|log| !view.sealed.contains_key(log));
         (sized.filter_map(|log| Some((log, view.heads.get(&log)?.frontier.size()))).collect(), missing)
+    }
+
+    /// The first record of a log that is not at the receiver for good; nothing if this stream does not send the log.
+    pub(super) fn unsent_from(&self, view: &State, log: LogId) -> Option<u64> {
+        let (logs, _) = self.logs(view);
+        logs.iter().any(|(own, _)| *own == log).then(|| self.lock().places.get(&log).map_or(0, |place| place.safe))
     }
 
     /// What is to be kept, if anything changed.

@@ -3,7 +3,8 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `log.ndjson` | every record, verbatim, one per line |
+//! | `log.ndjson` | every record, verbatim, one per line; in the place of each that was pruned its hash |
+//! | `state.json` | what the pruned records had said, if any were |
 //! | `checkpoint` | size and root of exactly these records, signed |
 //! | `checkpoints/<size>` | older ones: they narrow down where a change is, and show that the log only ever grew |
 //! | `log.pub` | the key that signed, to be compared with the pinned one |
@@ -17,6 +18,7 @@ use super::opening::Opening;
 
 mod ahead;
 mod error;
+mod gone;
 mod milestone;
 mod openings;
 mod pin;
@@ -26,6 +28,7 @@ mod verify;
 mod write;
 
 pub use error::{ExportError, PinError, Records, SignersError, VerifyError};
+pub use gone::{is_pruned_line, pruned_state};
 pub use pin::Pin;
 pub use signatures::{Signatures, Signers, verify_signatures};
 pub use verify::{Verified, verify_folder};
@@ -41,6 +44,10 @@ pub const OLDER_FOLDER: &str = "checkpoints";
 pub const KEY_FILE: &str = "log.pub";
 /// The file of statements by which one key of the logs vouched for the next.
 pub const LOG_KEYS_FILE: &str = "log.keys";
+/// The file of the state snapshot, in folders that begin with pruned records.
+pub const STATE_FILE: &str = "state.json";
+/// Longest state snapshot that is read, in bytes: that of some hundred thousand grants.
+pub const STATE_LEN_MAX: usize = 256 * 1024 * 1024;
 /// The file of openings.
 pub const OPENINGS_FILE: &str = "openings.ndjson";
 /// The file that tells people what to do.

@@ -6,6 +6,7 @@ pub mod export;
 pub mod log_key;
 pub mod merkle;
 pub mod opening;
+pub mod pruned;
 pub mod record;
 pub mod record_proof;
 pub mod replay;

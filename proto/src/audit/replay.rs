@@ -5,6 +5,7 @@
 //! failed change nothing.
 
 mod org;
+mod snapshot;
 mod vault;
 
 use std::collections::BTreeMap;
@@ -12,12 +13,15 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::record::{Record, RecordOutcome, Target};
 use crate::ids::{GroupId, PendingId};
 
 pub use self::org::{Begun, Office, Person, PersonKey};
+pub(crate) use self::snapshot::named_agent_key;
+pub use self::snapshot::{LogState, SNAPSHOT_VERSION, Says, SnapshotError};
 pub use self::vault::{ClientVault, Given, Kept};
 
 /// A record that does not say what its event must.
@@ -76,7 +80,7 @@ impl Said<'_> {
 }
 
 /// What waits for a second person, as far as its confirmation or end does not say it once more.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Waiting {
     target: Target,
     group: Option<GroupId>,
@@ -93,7 +97,7 @@ impl Waiting {
 }
 
 /// Everything that waits, or waited, in one log.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Pendings(BTreeMap<PendingId, Waiting>);
 
 impl Pendings {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use ssh_key::public::KeyData;
 use ssh_key::{HashAlg, SshSig};
@@ -135,7 +136,7 @@ fn parameters(record: &Record, values: &Values) -> Option<Value> {
 }
 
 /// Where the policy of a log demanded a signature for each release, told by its records in their order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedReleases {
     /// The record since which it does.
     since: Option<u64>,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Receipt, method};
 use crate::audit::log_key::LogKey;
 use crate::audit::opening::Opening;
+use crate::audit::pruned::Pruned;
 use crate::audit::record::RecordOutcome;
 use crate::ids::{PendingId, SessionId, Slug};
 
@@ -14,7 +15,8 @@ pub const PAGE_LEN_MAX: u32 = 500;
 /// Most leaf hashes of one page.
 pub const LEAVES_LEN_MAX: u32 = 16_384;
 
-/// Reads records, newest first unless `from` is given. Reading is itself recorded, once per log and session and hour.
+/// Reads records, newest first unless `from` is given. Reading is itself recorded, once per log and session and hour. Records that
+/// were pruned are not there: backward the page before them is the last, `from` one of them is refused with `pruned`.
 /// Callers who may use only some accounts get the records of those; the others are left out.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,6 +48,9 @@ pub struct Page {
     /// Where to go on in the same direction; absent at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<u64>,
+    /// The newest pruning of this log; absent if all its records are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pruned: Option<Pruned>,
 }
 
 /// One record.
@@ -165,11 +170,38 @@ pub struct CheckpointResult {
     pub checkpoint: String,
     /// The public key that signed it, SubjectPublicKeyInfo in PEM.
     pub public_key: String,
+    /// The newest pruning of this log; absent if all its records are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pruned: Option<Pruned>,
+}
+
+/// Reads the state snapshot that stands for the pruned records of a log, piece by piece; empty if all records are there. Its SHA-256
+/// is in the log. Recorded as `audit.read`. Callers must be allowed to read the whole log.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    /// Which vault's log; absent means the org log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault: Option<Slug>,
+    /// Where the piece begins, in bytes.
+    pub from: u64,
+}
+method!(Snapshot => "audit.snapshot" -> SnapshotPiece);
+
+/// A piece of a state snapshot.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SnapshotPiece {
+    /// The piece.
+    pub text: String,
+    /// Where the next one begins, in bytes; absent at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
 }
 
 /// Begins an export: records it, signs a checkpoint that covers the record, and hands over what the folder holds besides
-/// the records. The client fetches those with `audit.read` from 0 up to the checkpoint's size. Callers must be allowed to
-/// read the whole log.
+/// the records. The client fetches those with `audit.read` from 0 up to the checkpoint's size; of a pruned log their hashes with
+/// `audit.leaves`, what they had said with `audit.snapshot`, and the rest from `pruned.until` on. Callers must be allowed to read
+/// the whole log.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Export {
@@ -195,4 +227,7 @@ pub struct Exported {
     /// What keys of these logs said of each other: by which way a pinned key leads to this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log_keys: Vec<LogKey>,
+    /// The newest pruning of this log; absent if all its records are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pruned: Option<Pruned>,
 }

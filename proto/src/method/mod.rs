@@ -115,6 +115,7 @@ pub const NAMES: &[&str] = &[
     audit::Erase::NAME,
     audit::Leaves::NAME,
     audit::Checkpoint::NAME,
+    audit::Snapshot::NAME,
     audit::Export::NAME,
     agent::Status::NAME,
 ];

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
+use serde_json::Value;
 use strongroom_proto::agent_key::AgentKey;
 use strongroom_proto::audit::checkpoint::{Checkpoint, Origin};
 use strongroom_proto::audit::export::{ExportWriter, Pin};
@@ -15,7 +16,9 @@ use strongroom_proto::audit::log_key::{LogKey, organisation_of};
 use strongroom_proto::audit::merkle::{leaf_hash, root_of};
 use strongroom_proto::audit::opening::Opening;
 use strongroom_proto::audit::record::{RECORD_VERSION, Record, RecordOutcome, Target};
+use strongroom_proto::audit::replay::{Begun, LogState, Says};
 use strongroom_proto::ids::{Instance, OrgId, VaultId};
+use strongroom_proto::policy::OrgPolicy;
 
 /// How many records a sample log has.
 pub(crate) const SIZE: usize = 12;
@@ -43,6 +46,15 @@ impl SampleLog {
 
     /// Appends one more record.
     pub(crate) fn append(&mut self) {
+        if self.records.is_empty() {
+            return self
+                .append_as("log.open", [("scheme", "derived".into()), ("min_assurance", "software-key".into())]);
+        }
+        self.append_as("code.release", []);
+    }
+
+    /// Appends one more record of an event, with these facts.
+    pub(crate) fn append_as<const N: usize>(&mut self, event: &str, detail: [(&str, Value); N]) {
         let seq = self.records.len() as u64;
         let mut openings = Vec::new();
         if seq.is_multiple_of(3) {
@@ -56,8 +68,8 @@ impl SampleLog {
         let record = Record {
             actor: None,
             agent: Instance::random(),
-            detail: BTreeMap::new(),
-            event: if seq == 0 { "log.open".into() } else { "code.release".into() },
+            detail: detail.map(|(name, value)| (name.to_owned(), value)).into(),
+            event: event.to_owned(),
             from: None,
             grant: None,
             h: commitments,
@@ -86,6 +98,22 @@ impl SampleLog {
         let text = LogKey::text(organisation, &old, &new, at);
         let [by_old, by_new] = [self, next].map(|log| log.pair.sign(&SystemRandom::new(), text.as_bytes()).unwrap());
         LogKey::new(organisation, [&old, &new], at, [by_old.as_ref(), by_new.as_ref()])
+    }
+
+    /// Records that the records before `until` are pruned; gives the state snapshot that stands for them.
+    pub(crate) fn prune(&mut self, until: usize) -> String {
+        let begun = Begun { policy: OrgPolicy::default().vault, destroyed: false };
+        let mut state = LogState::begin(Says::of_vault(&begun), &self.records[0]).unwrap();
+        self.records[1..until].iter().for_each(|record| state.take(record).unwrap());
+        let text = state.to_text().unwrap();
+        let sha256: Value = LogState::sha256(&text).into();
+        self.append_as(
+            "log.snapshot",
+            [("size", until.into()), ("sha256", sha256.clone()), ("bytes", text.len().into())],
+        );
+        let records = ("records", until.into());
+        self.append_as("log.prune", [("from", 0.into()), ("until", until.into()), records, ("snapshot", sha256)]);
+        text
     }
 
     pub(crate) fn key(&self) -> AgentKey {
@@ -119,8 +147,17 @@ impl SampleLog {
 
     /// Exports the log with older checkpoints at these sizes.
     pub(crate) fn export(&self, folder: &Path, older: &[usize]) {
+        self.export_from(folder, 0, "", older);
+    }
+
+    /// Exports what is left behind the records before `until`.
+    pub(crate) fn export_from(&self, folder: &Path, until: usize, state: &str, older: &[usize]) {
         let mut writer = ExportWriter::create(folder).unwrap();
-        for (record, openings) in self.records.iter().zip(&self.openings) {
+        if until > 0 {
+            let leaves: Vec<_> = self.records[..until].iter().map(|record| leaf_hash(record.as_bytes())).collect();
+            writer.begin_pruned(&leaves, state).unwrap();
+        }
+        for (record, openings) in self.records.iter().zip(&self.openings).skip(until) {
             writer.append(record, openings).unwrap();
         }
         let older: Vec<_> = older.iter().map(|size| self.checkpoint(*size)).collect();
@@ -155,6 +192,17 @@ impl Folder {
         let path = outer.path().join("export");
         third.export_after(&path, &first, &[first.vouch_for(&second), second.vouch_for(&third)]);
         (Self { outer, path, log: third }, [first, second])
+    }
+
+    /// Exports a sample log of which the records before 5 were pruned, and two more were made since.
+    pub(crate) fn pruned() -> Self {
+        let (outer, mut log) = (tempfile::tempdir().unwrap(), SampleLog::new());
+        let path = outer.path().join("export");
+        let state = log.prune(5);
+        log.append();
+        log.append();
+        log.export_from(&path, 5, &state, &[4, 8]);
+        Self { outer, path, log }
     }
 
     pub(crate) fn outer(&self) -> &Path {

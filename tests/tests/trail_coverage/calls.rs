@@ -189,6 +189,7 @@ async fn trail(house: &mut House) {
     step!(house, viewer, "audit.search", {"vault": "acme", "event": "code.release"});
     step!(house, manager, "audit.leaves", {"vault": "acme", "from": 0, "limit": 10});
     step!(house, manager, "audit.checkpoint", {"vault": "acme"});
+    step!(house, manager, "audit.snapshot", {"vault": "acme", "from": 0});
     step!(house, manager, "audit.export", {"vault": "acme"});
 }
 

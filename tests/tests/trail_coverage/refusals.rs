@@ -108,6 +108,7 @@ impl Things {
             "policy.set" => json!({"vault": "acme", "replaces": {}, "policy": {"signed_release": true}}),
             "policy.set_org" => json!({"replaces": {}, "policy": {"confirm_within_h": 1}}),
             "ceremony.show" | "ceremony.cancel" | "ceremony.run" => json!({"ceremony": self.ceremony}),
+            "audit.snapshot" => json!({"vault": "acme", "from": 0}),
             "audit.leaves" => json!({"vault": "acme", "from": 0, "limit": 1}),
             _ => json!({}),
         }

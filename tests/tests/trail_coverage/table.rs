@@ -134,6 +134,7 @@ pub(crate) const LINES: &[Line] = &[
     leaves("audit.erase", &[(Org, "audit.erase")]),
     silent("audit.leaves", "hashes tell nothing of what was recorded"),
     silent("audit.checkpoint", "a size and a root tell nothing of what was recorded"),
+    silent("audit.snapshot", "a log whose records are all there has none"),
     leaves("audit.export", &[(Vault, "audit.export")]),
     silent("agent.status", "anybody may ask whether the agent is well"),
 ];
@@ -275,6 +276,7 @@ pub(crate) const REFUSALS: &[Refusal] = &[
         viewer: Allowed("a viewer may check the tree"),
         stranger: Denied(Org, "audit.read"),
     },
+    vault("audit.snapshot", "audit.read"),
     vault("audit.export", "audit.export"),
     nothing("agent.status", OPEN),
 ];

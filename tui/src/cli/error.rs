@@ -121,6 +121,7 @@ fn hint(kind: ErrorKind) -> Option<&'static str> {
              WHO --reason R"
         }
         ErrorKind::NeedsSignature => "take it with: strongroom code CLIENT/ACCOUNT, which signs the call with your key",
+        ErrorKind::Pruned => "older exports and backups have them; strongroom audit show begins with what is left",
         ErrorKind::RateLimited => "wait a minute and try again",
         ErrorKind::Conflict => "look at the current state and try again",
         ErrorKind::HsmUnavailable | ErrorKind::StoreUnavailable | ErrorKind::AuditUnavailable => {

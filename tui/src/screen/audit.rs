@@ -26,6 +26,8 @@ pub struct Audit {
     pub size: u64,
     /// Where the next older page begins; `None` at the log's start.
     pub older: Option<u64>,
+    /// The first record that was not pruned; 0 if all are there.
+    pub kept_from: u64,
     /// True while a page is on its way.
     pub is_loading: bool,
     /// The sentence of a refusal, if the log cannot be read.

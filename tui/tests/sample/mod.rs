@@ -162,7 +162,7 @@ pub fn trail(size: u64, len: u64) -> (audit::Page, Vec<[u8; 32]>) {
     items.reverse();
     items.truncate(usize::try_from(len).unwrap());
     let next = (len < size).then_some(size - len);
-    (audit::Page { log: "strongroom/org/acme".into(), size, items, next }, leaves)
+    (audit::Page { log: "strongroom/org/acme".into(), size, items, next, pruned: None }, leaves)
 }
 
 fn record(seq: u64) -> audit::Item {

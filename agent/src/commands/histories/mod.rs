@@ -64,7 +64,8 @@ proptest! {
 
     #[test]
     fn a_code_is_given_exactly_when_the_model_gives_it_and_two_others_stand_behind_it(
-        steps in proptest::collection::vec(step(), 1..70)
+        steps in proptest::collection::vec(step(), 1..70),
+        cut in any::<Index>(),
     ) {
         let mut world = World::founded();
         for step in &steps {
@@ -72,5 +73,6 @@ proptest! {
             world.compare(step);
             world.compare_with_logs(step);
         }
+        world.compare_with_snapshots(&cut);
     }
 }

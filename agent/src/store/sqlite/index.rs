@@ -84,6 +84,8 @@ impl Indexer {
                 Some(known) => *known,
                 None => store.readers().with(|connection| indexed(connection, *log))?,
             };
+            // A power cut may have taken the end of the index, after records that it had were pruned.
+            let known = known.max(view.kept_from(*log));
             self.sizes.insert(*log, known);
             // What does not match its log is not searched either.
             if known < size && !view.sealed.contains_key(log) {

@@ -7,10 +7,12 @@ use std::path::Path;
 use jiff::Timestamp;
 use rusqlite::{Connection, Row as SqlRow};
 use strongroom_proto::audit::merkle::{Frontier, Hash};
+use strongroom_proto::audit::replay::LogState;
 use strongroom_proto::ids::{IdentityId, OrgId};
 
+use super::prune::state_text;
 use super::recent;
-use super::verify::{LogFlaw, Verifying};
+use super::verify::{Kept, LogFlaw, Verifying};
 use crate::audit::anchor::Anchors;
 use crate::state::campaign::{Campaign, VaultReview};
 use crate::state::canary::Canary;
@@ -20,6 +22,7 @@ use crate::state::group::{Group, Member};
 use crate::state::log_key::LogKeyRow;
 use crate::state::pending::Pending;
 use crate::state::request::Request;
+use crate::state::retention::Retention;
 use crate::state::rotation::Rotation;
 use crate::state::rows::{
     Account, Grant, Identity, Key, Login, Org, OrgRules, Policy, RecoveryCopy, Row, SealedSeedRow, Vault, VaultKeyRow,
@@ -59,7 +62,11 @@ pub(super) fn load(
     })?;
     flaws.extend(end_flaws);
     for ((log, head), verified) in heads.into_iter().zip(verified) {
-        match verified.and_then(|()| rows_match(&state, log, &head)) {
+        let matches = verified.and_then(|kept| {
+            rows_match(&state, log, &head)?;
+            retention_matches(connection, &state, log, &kept)
+        });
+        match matches {
             // Only a log that matches moves the time: a forged one could end every timed grant.
             Ok(()) if !flaws.contains_key(&log) => state.latest = state.latest.max(head.last_ts),
             Ok(()) => {}
@@ -166,6 +173,7 @@ fn place(stored: &StoredRow, sealer: &Sealer, state: &mut State) -> Result<(), T
         Erasure::KIND => put::<Erasure>,
         LogKeyRow::KIND => put::<LogKeyRow>,
         Rotation::KIND => put::<Rotation>,
+        Retention::KIND => put::<Retention>,
         _ => {
             return Err(Tampered { kind: stored.kind.clone(), key: hex::encode(&stored.key), flaw: "unknown kind" });
         }
@@ -205,6 +213,26 @@ fn rows_match(state: &State, log: LogId, head: &Head) -> Result<(), LogFlaw> {
         return Ok(());
     }
     Err(LogFlaw::Broken("its rows do not match the state digest of its log".to_owned()))
+}
+
+/// A log lacks the bodies that its row and its own newest `log.prune` say were pruned, and no others; and what they had said is there.
+fn retention_matches(connection: &Connection, state: &State, log: LogId, kept: &Kept) -> Result<(), LogFlaw> {
+    let broken = |flaw: String| Err(LogFlaw::Broken(flaw));
+    let held = state.pruned.get(&log);
+    if held != kept.pruned.as_ref() {
+        return broken("what was pruned of it is not what it says itself".to_owned());
+    }
+    let until = state.kept_from(log);
+    if kept.gone > until {
+        return broken(format!("record {until} is missing"));
+    }
+    let Some(pruned) = held else { return Ok(()) };
+    let text = state_text(connection, log, until).map_err(|error| LogFlaw::Read(read(error)))?;
+    match text {
+        Some(text) if LogState::sha256(&text) == pruned.snapshot => Ok(()),
+        Some(_) => broken("its state snapshot is not the one that was recorded".to_owned()),
+        None => broken("its state snapshot is missing".to_owned()),
+    }
 }
 
 /// Notes that somebody took the code of a window, and tells who did before.

@@ -12,6 +12,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("audit_term", include_str!("migrations/0003_audit_term.sql")),
     ("streams", include_str!("migrations/0004_streams.sql")),
     ("cosigned", include_str!("migrations/0005_cosigned.sql")),
+    ("state_snapshot", include_str!("migrations/0006_state_snapshot.sql")),
 ];
 
 /// Brings the schema up to this agent's version.

@@ -6,6 +6,7 @@ mod file;
 mod index;
 mod load;
 mod migrations;
+mod prune;
 mod read;
 mod recent;
 mod search;
@@ -65,7 +66,7 @@ impl Store {
         let sealer: Arc<Sealer> = sealer.into();
         let state = load::load(&file.connection, Some(&file.path), &sealer, org, anchors)?;
         let published = Arc::new(RwLock::new(Arc::new(state.clone())));
-        let readers = Arc::new(Readers::new(file.path.clone(), Arc::clone(&sealer)));
+        let readers = Arc::new(Readers::new(file.path.clone(), Arc::clone(&sealer), Arc::clone(&published)));
         let queue = Arc::new(Queue::new());
         let writer = Writer::new(file, sealer, instance, clock, state, Arc::clone(&published), Arc::clone(&queue));
         std::thread::Builder::new()

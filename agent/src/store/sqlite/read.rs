@@ -1,15 +1,16 @@
 //! Reading records back. Readers see commits only, cannot write, and are never the basis of a decision.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use strongroom_proto::audit::merkle::{Hash, leaf_hash};
 use strongroom_proto::audit::opening::Opening;
+use strongroom_proto::audit::pruned::Pruned;
 
 use super::file::connect_reader;
-use crate::state::LogId;
+use crate::state::{LogId, State};
 use crate::store::StoreError;
 use crate::store::sealer::Sealer;
 
@@ -67,22 +68,34 @@ pub(super) fn texts(connection: &Connection, log: LogId, from: u64) -> rusqlite:
 pub struct Readers {
     path: PathBuf,
     sealer: Arc<Sealer>,
+    /// The state as of the last commit: how far logs are pruned.
+    published: Arc<RwLock<Arc<State>>>,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl Readers {
-    pub(super) const fn new(path: PathBuf, sealer: Arc<Sealer>) -> Self {
-        Self { path, sealer, idle: Mutex::new(Vec::new()) }
+    pub(super) const fn new(path: PathBuf, sealer: Arc<Sealer>, published: Arc<RwLock<Arc<State>>>) -> Self {
+        Self { path, sealer, published, idle: Mutex::new(Vec::new()) }
+    }
+
+    fn pruned(&self, log: LogId) -> Option<Pruned> {
+        self.published.read().unwrap_or_else(PoisonError::into_inner).pruned.get(&log).cloned()
+    }
+
+    /// The first record of a log that was not pruned, as of the last commit.
+    pub(super) fn kept_from(&self, log: LogId) -> u64 {
+        self.pruned(log).map_or(0, |pruned| pruned.until)
     }
 
     pub(super) const fn sealer(&self) -> &Arc<Sealer> {
         &self.sealer
     }
 
-    /// Reads at most `limit` records of a log. Blocks: call it off the runtime.
+    /// Reads at most `limit` records of a log; backward none that were pruned. Blocks: call it off the runtime.
     ///
     /// # Errors
-    /// [`StoreError::Read`]; [`StoreError::Sealed`] if a record was changed or removed beside its leaf.
+    /// [`StoreError::Read`]; [`StoreError::Pruned`] if they would begin with one that was pruned; [`StoreError::Sealed`] if a
+    /// record was changed or removed beside its leaf.
     pub fn records(&self, log: LogId, page: Page, limit: u32) -> Result<Vec<StoredRecord>, StoreError> {
         let (records, flaw) = self.with(|connection| {
             let (sql, place) = match page {
@@ -100,7 +113,10 @@ impl Readers {
             let mut rows = statement.query(params![log.to_bytes(), place, limit])?;
             self.take(log, &mut rows)
         })?;
-        whole(records, flaw)
+        match (page, self.pruned(log)) {
+            (Page::From(seq), Some(pruned)) if seq < pruned.until => Err(StoreError::Pruned(pruned)),
+            _ => whole(records, flaw),
+        }
     }
 
     /// Reads the records at these places, as many of them as there are, in the order asked for. Blocks.
@@ -126,8 +142,13 @@ impl Readers {
     /// Takes records from rows, and the place of one that does not fit its leaf.
     fn take(&self, log: LogId, rows: &mut rusqlite::Rows<'_>) -> rusqlite::Result<(Vec<StoredRecord>, Option<u64>)> {
         let (mut records, mut flaw) = (Vec::new(), None);
+        // Asked after the rows were: a bound may move while they are read, and bodies only go behind it.
+        let mut kept = None;
         while let Some(row) = rows.next()? {
             let seq = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
+            if seq < *kept.get_or_insert_with(|| self.kept_from(log)) {
+                continue;
+            }
             let openings = self.open(log, seq, row.get(2)?);
             let record: Option<String> = row.get(1)?;
             let leaf: Hash = row.get(3)?;
@@ -185,7 +206,7 @@ impl Readers {
     }
 
     /// Openings that do not open are withheld; the commitments in the record show that they are missing.
-    fn open(&self, log: LogId, seq: u64, sealed: Option<Vec<u8>>) -> Vec<Opening> {
+    pub(super) fn open(&self, log: LogId, seq: u64, sealed: Option<Vec<u8>>) -> Vec<Opening> {
         sealed
             .and_then(|sealed| self.sealer.open_text(log, &seq.to_be_bytes(), &sealed))
             .and_then(|plain| serde_json::from_slice(&plain).ok())

@@ -154,11 +154,13 @@ impl Readers {
         mut visible: impl FnMut(&Record) -> bool,
     ) -> Result<Found, StoreError> {
         let terms = query.terms(self.sealer(), log);
+        let kept = self.kept_from(log);
         let (mut place, indexed, first) = self.at_once(|connection| {
             let indexed = indexed(connection, log)?;
             let end = query.until.map_or(Ok(u64::MAX), |until| first_since(connection, log, until))?;
             let first = query.since.map_or(Ok(0), |since| first_since(connection, log, since))?;
-            Ok((before.min(end), indexed, first))
+            // What was pruned is found by nobody, also while its bodies are still going.
+            Ok((before.min(end), indexed, first.max(kept)))
         })?;
         let mut found = Found::default();
         let mut looked = 0;
@@ -253,7 +255,7 @@ fn common(
 }
 
 /// The first place whose record is not from before a time. Times never fall within a log, so halving finds it.
-fn first_since(connection: &Connection, log: LogId, since: Timestamp) -> rusqlite::Result<u64> {
+pub(super) fn first_since(connection: &Connection, log: LogId, since: Timestamp) -> rusqlite::Result<u64> {
     let mut read = connection.prepare_cached("SELECT record FROM audit WHERE log = ?1 AND seq = ?2")?;
     let size: Option<i64> = connection
         .prepare_cached("SELECT max(seq) + 1 FROM audit WHERE log = ?1")?

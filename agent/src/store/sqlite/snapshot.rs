@@ -8,9 +8,11 @@ use rusqlite::{Connection, params};
 use strongroom_proto::agent_key::AgentKey;
 use strongroom_proto::audit::checkpoint::Origin;
 use strongroom_proto::audit::merkle::{Frontier, Hash, leaf_hash};
+use strongroom_proto::audit::pruned::Pruned;
 
 use super::file::{Meta, StoreKeysCopy, connect_reader, read_meta, read_store_keys_copy};
 use super::load;
+use super::prune::state_text;
 use super::read::texts;
 use crate::audit::anchor::Anchors;
 use crate::state::rows::Org;
@@ -97,8 +99,16 @@ impl Snapshot {
         texts(&self.connection, log, from).map_err(read)
     }
 
-    /// Recomputes size and root of every log from its records alone. Needs no keys: what it says is what the records say,
-    /// and nothing about the rows.
+    /// The state snapshot of a log over its first `size` records, if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn state_text(&self, log: LogId, size: u64) -> Result<Option<String>, StoreError> {
+        state_text(&self.connection, log, size).map_err(read)
+    }
+
+    /// Recomputes size and root of every log from its records alone, and from the hashes of those that a later record of the
+    /// log says were pruned. Needs no keys: what it says is what the records say, and nothing about the rows.
     ///
     /// # Errors
     /// [`StoreError::Read`]; [`StoreError::Sealed`] if a log has a gap, or a record differs from its leaf.
@@ -111,6 +121,7 @@ impl Snapshot {
         for log in logs.into_iter().map(LogId::from_bytes) {
             let origin = log.origin(org);
             let mut frontier = Frontier::new();
+            let (mut gone, mut pruned) = (0, None);
             let mut statement = self
                 .connection
                 .prepare_cached("SELECT seq, leaf, record FROM audit WHERE log = ?1 ORDER BY seq")
@@ -120,13 +131,20 @@ impl Snapshot {
                 let seq: i64 = row.get(0).map_err(read)?;
                 let leaf: Hash = row.get(1).map_err(read)?;
                 let record: Option<String> = row.get(2).map_err(read)?;
+                let is_gone = record.is_none() && gone == frontier.size();
+                pruned = record.as_deref().and_then(Pruned::read_text).or(pruned);
+                gone += u64::from(is_gone);
                 if u64::try_from(seq) != Ok(frontier.size())
-                    || record.is_none_or(|record| leaf_hash(record.as_bytes()) != leaf)
+                    || (!is_gone && record.is_none_or(|record| leaf_hash(record.as_bytes()) != leaf))
                 {
                     let flaw = format!("{origin}: record {} is missing or altered", frontier.size());
                     return Err(StoreError::Sealed(flaw));
                 }
                 frontier.push(leaf);
+            }
+            let until = pruned.map_or(0, |pruned| pruned.until);
+            if gone > until {
+                return Err(StoreError::Sealed(format!("{origin}: record {until} is missing or altered")));
             }
             ends.push(LogEnd { origin, size: frontier.size(), root: frontier.root() });
         }

@@ -5,8 +5,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{Builder, Scope, ScopedJoinHandle, available_parallelism};
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params};
 use strongroom_proto::audit::merkle::{Frontier, Hash, leaf_hash};
+use strongroom_proto::audit::pruned::Pruned;
 use strongroom_proto::audit::record::Record;
 use strongroom_proto::ids::OrgId;
 
@@ -27,7 +29,16 @@ pub(super) enum LogFlaw {
     Read(StoreError),
 }
 
-type Verified = Result<(), LogFlaw>;
+/// What a log that verifies says of its own pruning. Whether it may lack what it lacks, its rows say too.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// So many of its first records have no body.
+    pub(super) gone: u64,
+    /// Its newest `log.prune`.
+    pub(super) pruned: Option<Pruned>,
+}
+
+type Verified = Result<Kept, LogFlaw>;
 
 /// Logs to be verified by whoever has time.
 pub(super) struct Verifying<'a> {
@@ -93,6 +104,7 @@ impl<'a> Verifying<'a> {
         let anchor = self.anchors.of(log.origin(self.org).as_str());
         let mut frontier = Frontier::new();
         let mut stated = String::new();
+        let mut kept = Kept::default();
         let mut statement = connection
             .prepare_cached("SELECT seq, leaf, record FROM audit WHERE log = ?1 ORDER BY seq")
             .map_err(sql)?;
@@ -103,14 +115,19 @@ impl<'a> Verifying<'a> {
                 return Err(LogFlaw::Broken(format!("record {} is missing", frontier.size())));
             }
             let leaf: Hash = row.get(1).map_err(sql)?;
-            let record = row.get_ref(2).map_err(sql)?.as_str().ok();
+            let record = row.get_ref(2).map_err(sql)?;
+            let is_gone = record == ValueRef::Null && kept.gone == frontier.size();
+            let record = record.as_str().ok();
             // The tree is made of the leaves; a record that was edited beside its leaf must not be shown to anybody.
-            if record.is_none_or(|record| leaf_hash(record.as_bytes()) != leaf) {
+            if !is_gone && record.is_none_or(|record| leaf_hash(record.as_bytes()) != leaf) {
                 return Err(LogFlaw::Broken(format!("record {} is not what was recorded", frontier.size())));
             }
             if let Some(record) = record.filter(|record| record.contains(r#""state":""#)) {
                 stated.replace_range(.., record);
+                // A pruning changes a row of its log, so its record is one of these.
+                kept.pruned = Pruned::read_text(record).or(kept.pruned);
             }
+            kept.gone += u64::from(is_gone);
             frontier.push(leaf);
             if anchor.is_some_and(|anchor| anchor.size == frontier.size() && anchor.root != frontier.root()) {
                 return Err(LogFlaw::Broken(format!("it differs from the anchor at {} records", frontier.size())));
@@ -133,6 +150,6 @@ impl<'a> Verifying<'a> {
         if recorded.is_none_or(|recorded| recorded != hex::encode(head.state)) {
             return Err(LogFlaw::Broken("its state digest is not the one in its last change's record".to_owned()));
         }
-        Ok(())
+        Ok(kept)
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::cursors::StreamRow;
 use super::file::{StoreFile, connect, connect_unsynced, free_reserve};
 use super::index::TermBatch;
+use super::prune::{Bodies, forget_before};
 use super::{Clock, cursors};
 use crate::state::{LogId, State};
 use crate::store::StoreError;
@@ -76,6 +77,10 @@ pub(super) enum Keepsake {
     },
     /// Places in the search index.
     Terms(TermBatch),
+    /// Bodies of pruned records, to be overwritten.
+    Bodies(Bodies),
+    /// All of them are: nothing of them stays in the write-ahead log.
+    Forgotten,
     /// How far streams have come.
     Streams(Vec<(String, StreamRow)>),
 }
@@ -362,6 +367,8 @@ impl Writer {
                     )
                     .map(|_| ()),
                 Keepsake::Streams(rows) => cursors::put(connection, &rows),
+                Keepsake::Bodies(bodies) => bodies.write(connection),
+                Keepsake::Forgotten => forget_before(connection),
                 Keepsake::Openings { log, rows } => replace_openings(connection, log, &rows),
                 Keepsake::Terms(batch) => {
                     let _ = answer.send(self.keep_terms(&batch));
@@ -389,14 +396,14 @@ fn replace_openings(connection: &mut Connection, log: LogId, rows: &[(u64, Optio
     connection.execute_batch("PRAGMA secure_delete = ON")?;
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     {
-        let mut put = transaction.prepare_cached("UPDATE audit SET openings = ?3 WHERE log = ?1 AND seq = ?2")?;
+        let mut put = transaction
+            .prepare_cached("UPDATE audit SET openings = ?3 WHERE log = ?1 AND seq = ?2 AND record IS NOT NULL")?;
         for (seq, openings) in rows {
             put.execute(params![log.to_bytes(), integer(*seq), openings])?;
         }
     }
     transaction.commit()?;
-    // Whoever reads just now keeps the old pages alive a little longer: the next checkpoint takes them.
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    forget_before(connection)
 }
 
 /// Records carry microseconds: decide with what will be written.
@@ -438,6 +445,17 @@ fn write(connection: &mut Connection, sealer: &Sealer, work: &Work) -> rusqlite:
                 }
                 Change::Delete { kind, key } => {
                     delete.execute(params![kind, key])?;
+                }
+                Change::Snapshot { log, size, text, oldest } => {
+                    let log = log.to_bytes();
+                    transaction.execute(
+                        "DELETE FROM state_snapshot WHERE log = ?1 AND size < ?2",
+                        params![log, integer(*oldest)],
+                    )?;
+                    transaction.execute(
+                        "INSERT OR REPLACE INTO state_snapshot (log, size, text) VALUES (?1, ?2, ?3)",
+                        params![log, integer(*size), text],
+                    )?;
                 }
             }
         }

@@ -10,9 +10,11 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::VerifyError;
+use super::gone::{Says, leaf};
 use super::read::Lines;
 use crate::audit::merkle::{Hash, leaf_hash};
-use crate::audit::record::RecordOutcome;
+use crate::audit::pruned::{Pruned, snapshot_named};
+use crate::audit::record::{Record, RecordOutcome};
 
 /// Lines of one batch.
 const BATCH_LEN: usize = 512;
@@ -31,6 +33,17 @@ pub(super) struct Glance {
     /// The commitments.
     pub(super) h: BTreeMap<String, String>,
     pub(super) leaf: Hash,
+    /// What it says of pruning, if that is what it is about.
+    pub(super) pruning: Option<Says>,
+}
+
+/// What stands in a line.
+#[derive(Debug)]
+pub(super) enum Placed {
+    /// A record.
+    Record(Box<Glance>),
+    /// The hash of one that was pruned.
+    Pruned(Hash),
 }
 
 /// The members that every record has, and the commitments.
@@ -38,8 +51,8 @@ pub(super) struct Glance {
 struct Members<'a> {
     #[serde(rename = "agent")]
     _agent: IgnoredAny,
-    #[serde(rename = "event", borrow)]
-    _event: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    event: std::borrow::Cow<'a, str>,
     #[serde(default)]
     h: BTreeMap<String, String>,
     log: String,
@@ -51,7 +64,7 @@ struct Members<'a> {
 }
 
 /// What a line turned out to be: a record, or why it is none.
-pub(super) type Seen = Result<Glance, String>;
+pub(super) type Seen = Result<Placed, String>;
 
 /// Lines in one piece, each ended by its place.
 #[derive(Default)]
@@ -144,6 +157,9 @@ fn glance(waiting: &Receiver<Batch>, records: &SyncSender<(Vec<Seen>, Option<Ver
 
 /// Reads a record; says why not, without characters that a terminal would obey.
 fn parse(line: &[u8]) -> Seen {
+    if let Some(leaf) = leaf(line) {
+        return Ok(Placed::Pruned(leaf));
+    }
     let text = std::str::from_utf8(line).map_err(|_| "it is no UTF-8".to_owned())?;
     let members: Members<'_> = serde_json::from_str(text).map_err(|error| {
         let reason = error.to_string();
@@ -152,6 +168,13 @@ fn parse(line: &[u8]) -> Seen {
         let escaped: String = reason.escape_debug().take(160).collect();
         format!("{escaped}, at byte {}", error.column())
     })?;
-    let Members { h, log, seq, ts, v, .. } = members;
-    Ok(Glance { log, seq, ts, v, h, leaf: leaf_hash(line) })
+    let Members { event, h, log, seq, ts, v, .. } = members;
+    let pruning = matches!(event.as_ref(), "log.snapshot" | "log.prune").then(|| pruning(text)).flatten();
+    Ok(Placed::Record(Box::new(Glance { log, seq, ts, v, h, leaf: leaf_hash(line), pruning })))
+}
+
+fn pruning(text: &str) -> Option<Says> {
+    let record: Record = serde_json::from_str(text).ok()?;
+    let snapshot = snapshot_named(&record).map(|(size, sha256)| Says::Snapshot(size, sha256));
+    snapshot.or_else(|| Pruned::read(&record).map(Says::Pruned))
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use crate::agent_key::AgentKeyError;
 use crate::audit::checkpoint::{CheckpointRefused, NoteError, Origin};
 use crate::audit::log_key::LogKeyError;
+use crate::audit::replay::SnapshotError;
 use crate::audit::signed_call::SignedCallError;
 
 /// A run of records, first to last.
@@ -272,6 +273,25 @@ pub enum VerifyError {
         /// The record that set the policy.
         since: u64,
     },
+    /// Records are not there, and the log does not say that they were pruned.
+    #[error(
+        "only the hash of {records} is there, and no log.prune of this log says that it was pruned with this state.json"
+    )]
+    NotPruned {
+        /// Which.
+        records: Records,
+    },
+    /// The state snapshot is no text that this program reads.
+    #[error("state.json is no state snapshot")]
+    State(#[source] SnapshotError),
+    /// The state snapshot is of other records than those that were pruned.
+    #[error("state.json tells of {size} records of some log, and not of the {pruned} that were pruned from this one")]
+    OtherState {
+        /// How many it tells of.
+        size: u64,
+        /// How many are not there.
+        pruned: u64,
+    },
     /// The folder changed between two readings.
     #[error("the folder was changed while it was being checked")]
     Unsteady,
@@ -331,6 +351,9 @@ pub enum ExportError {
         /// Its place.
         seq: u64,
     },
+    /// Hashes of pruned records came behind records.
+    #[error("hashes of pruned records came behind records")]
+    Begun,
     /// The agent handed over a broken checkpoint.
     #[error("the agent sent a broken checkpoint")]
     Checkpoint(#[source] NoteError),

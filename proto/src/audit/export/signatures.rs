@@ -4,15 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use serde_json::Value;
 use ssh_key::{HashAlg, PublicKey};
 
+use super::gone::{leaf, pruned_state};
 use super::openings::Openings;
 use super::read::Lines;
 use super::{LOG_FILE, SignersError, Verified, VerifyError};
 use crate::agent_key::AgentKey;
 use crate::audit::merkle::{Frontier, leaf_hash};
 use crate::audit::record::{RECORD_LEN_MAX, Record};
+use crate::audit::replay::named_agent_key;
 use crate::audit::signed_call::{self, SignedCallError, SignedReleases};
 
 /// The keys that may have signed calls, by their fingerprints.
@@ -74,15 +75,22 @@ pub fn verify_signatures(
     let mut agents = agents.to_vec();
     agents.extend(verified.keys.iter().map(AgentKey::fingerprint));
     let (mut frontier, mut demanded, mut found) = (Frontier::new(), SignedReleases::default(), Signatures::default());
+    // What pruned records had named and demanded; their own signatures went with them.
+    if let Some(state) = pruned_state(folder, verified)? {
+        agents.extend(state.agent_keys);
+        demanded = state.signed_releases;
+    }
     while let Some(line) = lines.next()? {
         let seq = frontier.size();
+        if let Some(leaf) = leaf(line) {
+            frontier.push(leaf);
+            continue;
+        }
         let record: Record = serde_json::from_slice(line)
             .map_err(|_| VerifyError::NoRecord { seq, reason: "it does not hold what every record must".to_owned() })?;
         frontier.push(leaf_hash(line));
         let values = openings.values(seq, &record.h)?;
-        if record.event == "log.open" || record.event == "agent.voice" {
-            agents.extend(record.detail.get("agent_key").and_then(Value::as_str).map(str::to_owned));
-        }
+        agents.extend(named_agent_key(&record));
         if let Some(since) = demanded.take(&record) {
             return Err(VerifyError::UnsignedRelease { seq, since });
         }

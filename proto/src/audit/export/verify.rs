@@ -4,7 +4,8 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::ahead::{Ahead, Glance, Seen};
+use super::ahead::{Ahead, Glance, Placed, Seen};
+use super::gone::Gone;
 use super::milestone::{self, Milestones};
 use super::openings::Openings;
 use super::read::{self, Lines};
@@ -13,6 +14,7 @@ use crate::agent_key::AgentKey;
 use crate::audit::checkpoint::{Checkpoint, NOTE_LEN_MAX, ORIGIN_LEN_MAX, Origin, SignedCheckpoint};
 use crate::audit::log_key::{self, LogKeyError, Ways};
 use crate::audit::merkle::{Frontier, Hash};
+use crate::audit::pruned::Pruned;
 use crate::audit::record::{RECORD_LEN_MAX, RECORD_VERSION};
 use crate::audit::witness::{Forged, WitnessKey};
 
@@ -24,7 +26,7 @@ const KEY_LEN_MAX: usize = 4096;
 pub struct Verified {
     /// Which log.
     pub origin: Origin,
-    /// How many records, all there.
+    /// How many records, all there but those that [`Verified::pruned`] names.
     pub size: u64,
     /// The root of its tree.
     pub root: Hash,
@@ -36,7 +38,9 @@ pub struct Verified {
     pub way: Vec<String>,
     /// True if the reader pinned that key, or one that vouched for it. If false, the folder is consistent and anybody could have made it.
     pub pinned: bool,
-    /// When the first record was written; absent for an empty log.
+    /// The pruning of records that are not there, only their hashes; absent if all are there.
+    pub pruned: Option<Pruned>,
+    /// When the first record that is there was written; absent for an empty log.
     pub first_at: Option<Timestamp>,
     /// When the last record was written; absent for an empty log.
     pub last_at: Option<Timestamp>,
@@ -88,7 +92,7 @@ pub fn verify_folder(folder: &Path, pin: Option<&Pin>, kept: Option<&str>) -> Re
     let older_checkpoints = notes.len() - 1;
     let mut openings = Openings::open(folder)?;
     let lines = Lines::open(folder, LOG_FILE, RECORD_LEN_MAX)?;
-    let mut log = Log::new(&newest);
+    let mut log = Log::new(folder, &newest);
     // Where log and openings disagree, the log is judged first: only a log that is intact can convict an opening.
     let mut opening_fault = None;
 
@@ -99,8 +103,9 @@ pub fn verify_folder(folder: &Path, pin: Option<&Pin>, kept: Option<&str>) -> Re
             if log.frontier.size() == newest.size {
                 return Ok(true);
             }
-            let record = log.append(seen)?;
-            if opening_fault.is_none() {
+            if let Some(record) = log.append(seen)?
+                && opening_fault.is_none()
+            {
                 opening_fault = openings.check(&record).err();
             }
             milestones.reach(&log.frontier);
@@ -115,6 +120,7 @@ pub fn verify_folder(folder: &Path, pin: Option<&Pin>, kept: Option<&str>) -> Re
     let (opened, withheld) = opening_fault.map_or_else(|| openings.finish(), Err)?;
     let Checkpoint { origin, size, root } = newest.clone();
     let (pinned, first_at, last_at) = (pin.is_some(), log.first_at, log.last_at);
+    let pruned = log.gone.map(Gone::finish).transpose()?;
     Ok(Verified {
         origin,
         size,
@@ -124,6 +130,7 @@ pub fn verify_folder(folder: &Path, pin: Option<&Pin>, kept: Option<&str>) -> Re
         way,
         notes,
         pinned,
+        pruned,
         first_at,
         last_at,
         older_checkpoints,
@@ -160,21 +167,42 @@ fn check_pin(ways: &Ways, pin: Option<&Pin>, key: &AgentKey) -> Result<Vec<Strin
 
 /// The log as far as it has been read.
 struct Log<'checkpoint> {
+    folder: &'checkpoint Path,
     newest: &'checkpoint Checkpoint,
+    /// The hash of the first record, while only hashes of pruned ones have come.
+    first_leaf: Option<Hash>,
+    /// What stands for the pruned records, once the first record behind them has come.
+    gone: Option<Gone>,
     frontier: Frontier,
     first_at: Option<Timestamp>,
     last_at: Option<Timestamp>,
 }
 
 impl<'checkpoint> Log<'checkpoint> {
-    fn new(newest: &'checkpoint Checkpoint) -> Self {
-        Self { newest, frontier: Frontier::new(), first_at: None, last_at: None }
+    fn new(folder: &'checkpoint Path, newest: &'checkpoint Checkpoint) -> Self {
+        Self { folder, newest, first_leaf: None, gone: None, frontier: Frontier::new(), first_at: None, last_at: None }
     }
 
-    /// Checks one line as the next record and appends it to the tree.
-    fn append(&mut self, seen: Seen) -> Result<Glance, VerifyError> {
+    /// Checks one line as the next record and appends it to the tree; gives the record, unless it was pruned.
+    fn append(&mut self, seen: Seen) -> Result<Option<Box<Glance>>, VerifyError> {
         let seq = self.frontier.size();
-        let record = seen.map_err(|reason| VerifyError::NoRecord { seq, reason })?;
+        let mut record = match seen.map_err(|reason| VerifyError::NoRecord { seq, reason })? {
+            Placed::Record(record) => record,
+            Placed::Pruned(leaf) => {
+                // Only the beginning of a log is ever pruned.
+                if seq > 0 && self.first_leaf.is_none() {
+                    return Err(VerifyError::NotPruned { records: Records { first: seq, last: seq } });
+                }
+                self.first_leaf = self.first_leaf.or(Some(leaf));
+                self.frontier.push(leaf);
+                return Ok(None);
+            }
+        };
+        if let Some(first) = self.first_leaf.take() {
+            let gone = Gone::open(self.folder, seq, &first, &self.newest.origin)?;
+            self.last_at = Some(gone.state().last_at);
+            self.gone = Some(gone);
+        }
         if record.v != RECORD_VERSION {
             return Err(VerifyError::Version { seq, found: record.v });
         }
@@ -191,7 +219,10 @@ impl<'checkpoint> Log<'checkpoint> {
         self.first_at = self.first_at.or(Some(record.ts));
         self.last_at = Some(record.ts);
         self.frontier.push(record.leaf);
-        Ok(record)
+        if let (Some(gone), Some(said)) = (&mut self.gone, record.pruning.take()) {
+            gone.take(said);
+        }
+        Ok(Some(record))
     }
 
     /// Refuses a log that ends too early.
@@ -200,6 +231,9 @@ impl<'checkpoint> Log<'checkpoint> {
         if size < covered {
             let missing = Records { first: size, last: covered - 1 };
             return Err(VerifyError::TooShort { size, covered, missing });
+        }
+        if self.first_leaf.is_some() {
+            return Err(VerifyError::NotPruned { records: Records { first: 0, last: size - 1 } });
         }
         Ok(())
     }

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use super::{
     CHECKPOINT_FILE, ExportError, KEY_FILE, LOG_FILE, LOG_KEYS_FILE, OLDER_FOLDER, OPENINGS_FILE, OpeningLine,
-    README_FILE,
+    README_FILE, STATE_FILE, gone,
 };
 use crate::audit::checkpoint::SignedCheckpoint;
 use crate::audit::log_key::LogKey;
+use crate::audit::merkle::Hash;
 use crate::audit::opening::Opening;
 use crate::audit::record::RECORD_LEN_MAX;
 
@@ -58,6 +59,21 @@ impl ExportWriter {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Begins a log whose first records were pruned: with their hashes, and the state snapshot that stands for what they had said.
+    ///
+    /// # Errors
+    /// [`ExportError::Write`] if the system refuses; [`ExportError::Begun`] if records are there already.
+    pub fn begin_pruned(&mut self, leaves: &[Hash], state: &str) -> Result<(), ExportError> {
+        if self.size > 0 {
+            return Err(ExportError::Begun);
+        }
+        for leaf in leaves {
+            self.log.line(&gone::line(leaf))?;
+        }
+        self.size = leaves.len() as u64;
+        self.partial.as_ref().map_or(Ok(()), |partial| write_file(partial.join(STATE_FILE), state))
     }
 
     /// Appends the next record, verbatim, and its openings.

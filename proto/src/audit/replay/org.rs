@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{Pendings, Said, Unsaid, happened, within};
 use crate::audit::record::Record;
@@ -11,7 +12,7 @@ use crate::policy::{OrgPolicy, VaultPolicy};
 use crate::words::{IdentityKind, IdentityStatus, OrgRole};
 
 /// Somebody.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
     /// Person or script.
     pub kind: IdentityKind,
@@ -35,7 +36,7 @@ impl Person {
 }
 
 /// A key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PersonKey {
     /// Whose.
     pub identity: IdentityId,
@@ -48,7 +49,7 @@ pub struct PersonKey {
 }
 
 /// A vault as it began.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begun {
     /// What the organisation's policy said of new vaults then.
     pub policy: VaultPolicy,
@@ -57,7 +58,7 @@ pub struct Begun {
 }
 
 /// The organisation, told from its log.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Office {
     /// Everybody there has been.
     pub people: BTreeMap<IdentityId, Person>,
@@ -66,6 +67,7 @@ pub struct Office {
     /// Every group there has been; true once it was removed.
     pub groups: BTreeMap<GroupId, bool>,
     /// Who is in which group; true while it waits for a second person.
+    #[serde(with = "super::snapshot::members")]
     pub members: BTreeMap<(GroupId, IdentityId), bool>,
     /// Every vault there has been.
     pub vaults: BTreeMap<VaultId, Begun>,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Begun, Office, Pendings, Said, Unsaid, happened};
@@ -12,7 +13,7 @@ use crate::policy::{Hours, VaultPolicy};
 use crate::words::{Scheme, VaultRole};
 
 /// A grant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Given {
     /// Whose, if it is one person's or script's.
     pub identity: Option<IdentityId>,
@@ -43,7 +44,7 @@ impl Given {
 }
 
 /// An account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     /// Which seed, from 1.
     pub revision: u64,
@@ -52,7 +53,7 @@ pub struct Kept {
 }
 
 /// A vault, told from its log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ClientVault {
     /// Every grant there has been.
     pub grants: BTreeMap<GrantId, Given>,

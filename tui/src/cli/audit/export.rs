@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use strongroom_proto::audit::export::{ExportError, ExportWriter, Pin, verify_folder};
+use strongroom_proto::audit::pruned::Pruned;
 use strongroom_proto::client::Client;
 use strongroom_proto::ids::Slug;
 use strongroom_proto::method::audit::{Export as ExportCall, PAGE_LEN_MAX, Read};
 
 use super::super::context::Context;
 use super::super::error::CliError;
+use super::pruned::{leaves, sentence, state};
 
 /// `strongroom audit export`
 #[derive(Debug, clap::Args)]
@@ -34,6 +36,8 @@ struct Body<'a> {
     root: String,
     key: String,
     out: &'a Path,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pruned: Option<Pruned>,
 }
 
 pub(super) async fn export(context: &Context, arguments: Export) -> Result<(), CliError> {
@@ -42,6 +46,9 @@ pub(super) async fn export(context: &Context, arguments: Export) -> Result<(), C
     let mut writer = ExportWriter::create(out).map_err(not_written)?;
     let mut client = context.log_in().await?;
     let exported = client.call(&ExportCall { vault: arguments.vault.clone() }).await?;
+    if let Some(pruned) = &exported.pruned {
+        begin(&mut client, arguments.vault.as_ref(), pruned, &mut writer).await?;
+    }
     fetch(&mut client, arguments.vault, exported.size, &mut writer).await?;
     writer.log_keys(&exported.log_keys).map_err(not_written)?;
     writer.finish(&exported.checkpoint, &exported.checkpoints, &exported.public_key).map_err(not_written)?;
@@ -53,18 +60,31 @@ pub(super) async fn export(context: &Context, arguments: Export) -> Result<(), C
             .hint(format!("the agent or its store is broken; keep {} as evidence", out.display()))
     })?;
     let key = verified.key.fingerprint();
+    let pruned = verified.pruned.as_ref().map(|pruned| sentence(pruned) + "\n").unwrap_or_default();
     let text = format!(
-        "Exported {} records of {} to {}.\nCheck it anywhere: strongroom audit verify {} --key {key}\n",
+        "Exported {} records of {} to {}.\n{pruned}Check it anywhere: strongroom audit verify {} --key {key}\n",
         verified.size,
         exported.log,
         out.display(),
         out.display(),
     );
-    let body = Body { log: &exported.log, size: verified.size, root: hex::encode(verified.root), key, out };
+    let pruned = verified.pruned;
+    let body = Body { pruned, log: &exported.log, size: verified.size, root: hex::encode(verified.root), key, out };
     context.out.answer("strongroom.export/1", body, if context.out.quiet { "" } else { &text })
 }
 
-/// Fetches the records from 0 up to the checkpoint's size, in order and without gaps.
+/// Begins the log with what is left of its pruned records.
+pub(in super::super) async fn begin(
+    client: &mut Client,
+    vault: Option<&Slug>,
+    pruned: &Pruned,
+    writer: &mut ExportWriter,
+) -> Result<(), CliError> {
+    let state = state(client, vault, pruned).await?;
+    writer.begin_pruned(&leaves(client, vault, pruned.until).await?, &state).map_err(not_written)
+}
+
+/// Fetches the records from the first that is there up to the checkpoint's size, in order and without gaps.
 async fn fetch(client: &mut Client, vault: Option<Slug>, size: u64, writer: &mut ExportWriter) -> Result<(), CliError> {
     while writer.size() < size {
         let missing = u32::try_from(size - writer.size()).unwrap_or(PAGE_LEN_MAX);

@@ -1,8 +1,9 @@
 //! `strongroom audit`: the trail. `show` reads it from the agent, `export` takes it home, `verify` needs neither agent nor
 //! token.
 
-mod export;
+pub(super) mod export;
 mod prove;
+pub(super) mod pruned;
 mod search;
 mod show;
 mod tail;

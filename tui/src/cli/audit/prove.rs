@@ -5,23 +5,20 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 use strongroom_proto::agent_key::AgentKey;
 use strongroom_proto::audit::checkpoint::SignedCheckpoint;
 use strongroom_proto::audit::export::{KEY_FILE, LOG_FILE, Pin};
-use strongroom_proto::audit::merkle::Hash;
 use strongroom_proto::audit::opening::Opening;
 use strongroom_proto::audit::record::RECORD_LEN_MAX;
 use strongroom_proto::audit::record_proof::{PROOF_LEN_MAX, Proved, RecordProof};
-use strongroom_proto::client::Client;
 use strongroom_proto::ids::Slug;
-use strongroom_proto::method::audit::{Checkpoint, Item, LEAVES_LEN_MAX, Leaves, Read};
+use strongroom_proto::method::audit::{Checkpoint, Item, Read};
 
 use super::super::context::Context;
 use super::super::error::CliError;
 use super::super::output::clean;
+use super::pruned;
 use super::show::line;
 
 /// The file of the record's bytes.
@@ -79,7 +76,7 @@ pub(super) async fn prove(context: &Context, arguments: Prove) -> Result<(), Cli
     let read = Read { vault: vault.clone(), from: Some(seq), before: None, limit: Some(1) };
     let item = client.call(&read).await?.items.into_iter().find(|item| item.seq == seq && seq < size);
     let item = item.ok_or_else(|| CliError::failure(format!("There is no record {seq} that you may see.")))?;
-    let leaves = all_leaves(&mut client, vault, size).await?;
+    let leaves = pruned::leaves(&mut client, vault.as_ref(), size).await?;
     let proof = RecordProof::make(&leaves, seq, &signed.checkpoint).ok_or_else(broken)?;
     write(&out, &item, &proof, &signed.public_key)
         .map_err(|error| CliError::caused("The proof was not written", &error))?;
@@ -88,24 +85,6 @@ pub(super) async fn prove(context: &Context, arguments: Prove) -> Result<(), Cli
     let (body, text) = check(&out, pin.as_ref())?;
     let check = format!("Check it anywhere: strongroom audit verify {} --key {}\n", out.display(), body.key);
     context.out.answer("strongroom.proved/1", body, &format!("{text}{check}"))
-}
-
-/// Fetches the leaf hashes below a size.
-async fn all_leaves(client: &mut Client, vault: Option<Slug>, size: u64) -> Result<Vec<Hash>, CliError> {
-    let wrong = || CliError::failure("The agent gave other hashes than it was asked for.");
-    let mut leaves: Vec<Hash> = Vec::new();
-    while (leaves.len() as u64) < size {
-        let from = leaves.len() as u64;
-        let limit = u32::try_from(size - from).unwrap_or(LEAVES_LEN_MAX).min(LEAVES_LEN_MAX);
-        let page = client.call(&Leaves { vault: vault.clone(), from, limit }).await?;
-        let bytes = BASE64.decode(&page.leaves).map_err(|_| wrong())?;
-        let (hashes, rest) = bytes.as_chunks::<32>();
-        if hashes.is_empty() || !rest.is_empty() || hashes.len() > limit as usize {
-            return Err(wrong());
-        }
-        leaves.extend(hashes);
-    }
-    Ok(leaves)
 }
 
 fn write(out: &Path, item: &Item, proof: &RecordProof, public_key: &str) -> std::io::Result<()> {

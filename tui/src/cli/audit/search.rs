@@ -3,6 +3,7 @@
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
+use strongroom_proto::audit::pruned::Pruned;
 use strongroom_proto::audit::record::RecordOutcome;
 use strongroom_proto::client::Client;
 use strongroom_proto::ids::{SessionId, Slug};
@@ -85,6 +86,8 @@ pub(super) struct Trail {
     pub(super) log: String,
     pub(super) size: u64,
     pub(super) items: Vec<Item>,
+    /// The pruning that the reading ended at, if it came so far.
+    pub(super) pruned: Option<Pruned>,
 }
 
 /// Reads backward from the end until there are enough records, and turns them round: the newest last, as in any log.
@@ -95,12 +98,14 @@ pub(super) async fn newest(
     limit: u32,
 ) -> Result<Trail, CliError> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut trail = Trail { log: String::new(), size: 0, items: Vec::new() };
+    let mut trail = Trail { log: String::new(), size: 0, items: Vec::new(), pruned: None };
     let mut before = None;
     loop {
         let missing = u32::try_from(limit - trail.items.len()).unwrap_or(PAGE_LEN_MAX).min(PAGE_LEN_MAX);
         let page = page(client, vault.clone(), filter, before, missing).await?;
         (trail.log, trail.size) = (page.log, page.size);
+        let at_end = page.next.is_none() && trail.items.len() + page.items.len() <= limit;
+        trail.pruned = page.pruned.filter(|_| at_end);
         trail.items.extend(page.items);
         trail.items.truncate(limit);
         match page.next {

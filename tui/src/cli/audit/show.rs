@@ -7,6 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use strongroom_proto::audit::merkle::leaf_hash;
 use strongroom_proto::audit::opening::Opening;
+use strongroom_proto::audit::pruned::Pruned;
 use strongroom_proto::audit::record::{Record, RecordOutcome};
 use strongroom_proto::client::Client;
 use strongroom_proto::ids::{AccountAddress, Slug};
@@ -16,6 +17,7 @@ use super::super::context::Context;
 use super::super::error::CliError;
 use super::super::output::clean;
 use super::super::when;
+use super::pruned::sentence;
 use super::search::{Filter, Trail, newest, readable};
 
 /// The openings that name who acted, in the order of preference.
@@ -52,6 +54,9 @@ struct Body<'a> {
     log: &'a str,
     size: u64,
     items: Vec<BodyItem<'a>>,
+    /// What the reading ended at, if it came so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pruned: Option<&'a Pruned>,
 }
 
 #[derive(Serialize)]
@@ -125,7 +130,10 @@ async fn all(context: &Context, client: &mut Client, filter: &Filter, limit: u32
         .iter()
         .map(|(vault, item)| format!("{:<width$}  {}", vault.as_ref().map_or(ORG, Slug::as_str), line(item)))
         .collect();
-    context.out.write(&format!("{lines}{} records of {} logs\n", items.len(), trails.len()))
+    let pruned = trails.iter().filter_map(|(vault, trail)| Some((vault, trail.pruned.as_ref()?)));
+    let name = |vault: &Option<Slug>| vault.as_ref().map_or(ORG, Slug::as_str).to_owned();
+    let pruned: String = pruned.map(|(vault, pruned)| format!("{}: {}\n", name(vault), sentence(pruned))).collect();
+    context.out.write(&format!("{lines}{} records of {} logs\n{pruned}", items.len(), trails.len()))
 }
 
 /// The newest records of several logs, the newest last. Records of one log stay in its order.
@@ -157,7 +165,7 @@ fn account(text: &str, vault: Option<&Slug>) -> Result<AccountAddress, CliError>
 
 fn body(trail: &Trail) -> Result<Body<'_>, CliError> {
     let items = trail.items.iter().map(body_item).collect::<Result<_, CliError>>()?;
-    Ok(Body { log: &trail.log, size: trail.size, items })
+    Ok(Body { log: &trail.log, size: trail.size, items, pruned: trail.pruned.as_ref() })
 }
 
 pub(super) fn body_item(item: &Item) -> Result<BodyItem<'_>, CliError> {
@@ -175,7 +183,8 @@ pub(super) fn body_item(item: &Item) -> Result<BodyItem<'_>, CliError> {
 fn text(trail: &Trail) -> String {
     let lines: String = trail.items.iter().map(line).collect();
     let count = trail.items.len();
-    format!("{lines}{count} of {} records of {}\n", trail.size, clean(&trail.log))
+    let pruned = trail.pruned.as_ref().map(|pruned| sentence(pruned) + "\n").unwrap_or_default();
+    format!("{lines}{count} of {} records of {}\n{pruned}", trail.size, clean(&trail.log))
 }
 
 /// One record on one line: when, which, what, whether, who, and the rest by name.
@@ -234,7 +243,7 @@ mod tests {
     }
 
     fn trail(items: Vec<Item>) -> Trail {
-        Trail { log: "strongroom/o/v".into(), size: 42, items }
+        Trail { log: "strongroom/o/v".into(), size: 42, items, pruned: None }
     }
 
     #[test]

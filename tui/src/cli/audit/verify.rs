@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use strongroom_proto::audit::export::{Pin, Signatures, Signers, Verified, verify_folder, verify_signatures};
 use strongroom_proto::audit::witness::WitnessKey;
+use strongroom_proto::audit::pruned::Pruned;
 
 use super::super::context::Context;
 use super::super::error::CliError;
@@ -62,6 +63,8 @@ struct Body {
     older_checkpoints: usize,
     opened: u64,
     withheld: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pruned: Option<Pruned>,
     #[serde(skip_serializing_if = "Option::is_none")]
     signatures: Option<SignaturesBody>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -181,6 +184,7 @@ fn body(verified: &Verified, signatures: Option<SignaturesBody>) -> Body {
         older_checkpoints: verified.older_checkpoints,
         opened: verified.opened,
         withheld: verified.withheld,
+        pruned: verified.pruned.clone(),
         signatures,
         witnesses: Vec::new(),
     }
@@ -204,6 +208,10 @@ fn text(verified: &Verified, body: &Body) -> String {
     ];
     for WitnessBody { name, size, at } in &body.witnesses {
         lines.push(format!("witness      {name} signed the first {size} records, {}", when::utc(*at)));
+    }
+    if let Some(pruned) = &body.pruned {
+        lines[0] = format!("Verified: {} records, unaltered; complete but for what was pruned.", body.size);
+        lines.insert(1, super::pruned::sentence(pruned));
     }
     if let Some(signatures) = &body.signatures {
         let SignaturesBody { proved, digest_only, withheld, unsigned_releases, signers_given, keys } = signatures;

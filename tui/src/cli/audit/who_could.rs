@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use strongroom_proto::audit::export::{LOG_FILE, OPENINGS_FILE, Pin, Verified, verify_folder};
+use strongroom_proto::audit::export::{
+    LOG_FILE, OPENINGS_FILE, Pin, Verified, is_pruned_line, pruned_state, verify_folder,
+};
 use strongroom_proto::audit::record::{Record, RecordOutcome};
-use strongroom_proto::audit::replay::{ClientVault, Office};
+use strongroom_proto::audit::replay::{ClientVault, LogState, Office, Says};
 use strongroom_proto::ids::{AccountId, IdentityId};
 
 use super::super::context::Context;
@@ -87,7 +89,7 @@ pub(super) fn who_could(context: &Context, arguments: &WhoCould) -> Result<(), C
         return Err(CliError::failure("Both logs end before that time: export them anew."));
     }
     warn_unpinned(context, vault.pinned);
-    let body = told(arguments, of_vault, vault.pinned)?;
+    let body = told(arguments, &vault, &org)?;
     let text = text(&body);
     context.out.answer("strongroom.who_could/1", body, &text)
 }
@@ -96,9 +98,25 @@ fn verified(folder: &Path, pin: Option<&Pin>) -> Result<Verified, CliError> {
     verify_folder(folder, pin, None).map_err(|error| CliError::unverified(&error))
 }
 
-fn told(arguments: &WhoCould, vault: &str, pinned: bool) -> Result<Body, CliError> {
+/// What the pruned records of a folder had said, if any were: then it must have been before the time that is asked about.
+fn before(folder: &Path, verified: &Verified, at: Timestamp) -> Result<Option<Says>, CliError> {
+    let state = pruned_state(folder, verified).map_err(|error| CliError::unverified(&error))?;
+    match state {
+        Some(LogState { last_at, .. }) if at < last_at => Err(CliError::failure(format!(
+            "The records of {} from before {} were pruned: take an export from before.",
+            verified.origin,
+            when::utc(last_at)
+        ))),
+        state => Ok(state.map(|state| state.says)),
+    }
+}
+
+fn told(arguments: &WhoCould, verified: &Verified, org: &Verified) -> Result<Body, CliError> {
     let at = arguments.at;
-    let (mut office, mut people) = (Office::default(), BTreeMap::new());
+    let (vault, pinned) = (verified.origin.as_str(), verified.pinned);
+    let office = before(&arguments.org, org, at)?.map_or_else(|| Some(Office::default()), Says::into_office);
+    let mut office = office.ok_or_else(|| CliError::failure("The state in the folder is not of this log."))?;
+    let mut people = BTreeMap::new();
     let unsaid = |error| CliError::caused("The log cannot be replayed", &error);
     let names = openings(&arguments.org, "target.name")?;
     for record in records(&arguments.org)? {
@@ -114,7 +132,8 @@ fn told(arguments: &WhoCould, vault: &str, pinned: bool) -> Result<Body, CliErro
     let begun = id.and_then(|id| office.vaults.get(&id));
     let begun = begun.ok_or_else(|| CliError::failure("The organisation had no such client then."))?;
     let names = openings(&arguments.vault, "account.name")?;
-    let mut told = ClientVault::new(begun);
+    let told = before(&arguments.vault, verified, at)?.map_or_else(|| Some(ClientVault::new(begun)), Says::into_vault);
+    let mut told = told.ok_or_else(|| CliError::failure("The state in the folder is not of this log."))?;
     let mut account = arguments.account.parse::<AccountId>().ok();
     let margin = SignedDuration::try_from(arguments.within).unwrap_or(SignedDuration::ZERO);
     let somebody = |identity| Somebody { identity, name: people.get(&identity).cloned() };
@@ -134,7 +153,7 @@ fn told(arguments: &WhoCould, vault: &str, pinned: bool) -> Result<Body, CliErro
     }
     let account = account.ok_or_else(|| {
         CliError::failure(format!("There was no account {} then.", clean(&arguments.account)))
-            .hint("give its id if its name was erased or withheld")
+            .hint("give its id if its name was erased or withheld, or the record of its making pruned")
     })?;
     let mut could: Vec<Somebody> = told.could_release(&office, account, at).into_iter().map(somebody).collect();
     could.sort_by(|one, other| (&one.name, one.identity).cmp(&(&other.name, other.identity)));
@@ -149,6 +168,7 @@ fn told(arguments: &WhoCould, vault: &str, pinned: bool) -> Result<Body, CliErro
 /// The records of a folder that has been verified.
 fn records(folder: &Path) -> Result<impl Iterator<Item = Result<Record, CliError>> + use<>, CliError> {
     let lines = lines(&folder.join(LOG_FILE))?;
+    let lines = lines.filter(|line| !line.as_ref().is_ok_and(|line| is_pruned_line(line)));
     let read = |line: std::io::Result<String>| {
         let broken = || CliError::failure("The folder was changed while it was read.");
         serde_json::from_str(&line.map_err(|_| broken())?).map_err(|_| broken())

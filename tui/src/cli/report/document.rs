@@ -1,7 +1,9 @@
 //! A finished report: sections of rows, with what they were made from. What it looks like is decided elsewhere.
 
+use super::super::audit::pruned::sentence;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
+use strongroom_proto::audit::pruned::Pruned;
 
 use super::super::when;
 use super::evidence::{Evidence, Period};
@@ -146,6 +148,9 @@ pub(super) struct Source {
     pub(super) root: String,
     /// False if the caller may read only some of its records.
     pub(super) complete: bool,
+    /// What was pruned: the report does not tell of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pruned: Option<Pruned>,
 }
 
 /// A finished report.
@@ -182,6 +187,7 @@ impl Document {
                 size: log.size,
                 root: log.root.clone(),
                 complete: log.complete,
+                pruned: log.pruned.clone(),
             })
             .collect();
         let mut notes = Vec::new();
@@ -192,13 +198,21 @@ impl Document {
                     .to_owned(),
             );
         }
+        notes.extend(sources.iter().filter_map(|source| {
+            let pruned = sentence(source.pruned.as_ref()?);
+            Some(format!("{}: {pruned} This report does not tell of them.", source.log))
+        }));
         Self { report, title: title.into(), made_at: evidence.now, period, controls, sources, notes, sections }
     }
 
     /// The section that lists what the report was made from.
     pub(super) fn sources_section(&self) -> Section {
         let rows = self.sources.iter().map(|source| {
-            let read = if source.complete { "all records, root checked" } else { "some records" };
+            let read = match (source.complete, &source.pruned) {
+                (true, None) => "all records, root checked",
+                (true, Some(_)) => "all records that were not pruned, root checked",
+                (false, _) => "some records",
+            };
             row![source.log.clone(), source.origin.clone(), source.size, source.root.clone(), read]
         });
         Section::new("sources", "Made from", &["log", "origin", "size", "root", "read"], rows.collect()).note(

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use strongroom_proto::audit::pruned::Pruned;
 use strongroom_proto::audit::record::{Record, RecordOutcome};
 use strongroom_proto::ids::{AccountId, IdentityId, Slug};
 use strongroom_proto::method::audit::Item;
@@ -91,6 +92,8 @@ pub(super) struct Log {
     pub(super) root: String,
     /// True if every record up to the size was read, and together they have this root.
     pub(super) complete: bool,
+    /// What was pruned: of those records only the hashes were read.
+    pub(super) pruned: Option<Pruned>,
     pub(super) entries: Vec<Entry>,
 }
 

@@ -5,6 +5,7 @@ use strongroom_proto::agent_key::AgentKey;
 use strongroom_proto::audit::checkpoint::{Checkpoint, SignedCheckpoint};
 use strongroom_proto::audit::export::Pin;
 use strongroom_proto::audit::merkle::{Frontier, leaf_hash};
+use strongroom_proto::audit::pruned::Pruned;
 use strongroom_proto::client::Client;
 use strongroom_proto::ids::Slug;
 use strongroom_proto::method::audit::{self, Item, PAGE_LEN_MAX};
@@ -12,6 +13,7 @@ use strongroom_proto::method::session::Whoami;
 use strongroom_proto::method::{account, canary, grant, group, identity, rotation, vault};
 use strongroom_proto::words::VaultRole;
 
+use super::super::audit::pruned::leaves;
 use super::super::error::CliError;
 use super::evidence::{Entry, Evidence, Lists, Log};
 
@@ -108,7 +110,8 @@ async fn log(client: &mut Client, vault: Option<Slug>) -> Result<Log, CliError> 
     let signed = client.call(&audit::Checkpoint { vault: vault.clone() }).await?;
     let checkpoint = vouched(client, &signed.checkpoint, &signed.public_key)?;
     let mut entries = Vec::new();
-    let complete = fetch(client, vault.as_ref(), &checkpoint, |item| {
+    let pruned = signed.pruned;
+    let complete = fetch(client, vault.as_ref(), &checkpoint, pruned.as_ref(), |item| {
         entries.extend(Entry::read(item));
         Ok(())
     })
@@ -119,6 +122,7 @@ async fn log(client: &mut Client, vault: Option<Slug>) -> Result<Log, CliError> 
         size: checkpoint.size,
         root: hex::encode(checkpoint.root),
         complete,
+        pruned,
         entries,
     })
 }
@@ -135,16 +139,20 @@ pub(super) fn vouched(client: &Client, note: &str, public_key: &str) -> Result<C
     signed.verify(&key).cloned().map_err(|error| CliError::unverified(&error))
 }
 
-/// Fetches the records of a checkpoint, in order, and says whether all of them came. If they did, their root must be the
+/// Fetches the records of a checkpoint, in order, and says whether all of them came; those that were pruned as their hashes. If they did, their root must be the
 /// checkpoint's. The sink sees each record before that is known.
 pub(super) async fn fetch(
     client: &mut Client,
     vault: Option<&Slug>,
     checkpoint: &Checkpoint,
+    pruned: Option<&Pruned>,
     mut sink: impl FnMut(&Item) -> Result<(), CliError>,
 ) -> Result<bool, CliError> {
     let mut tree = Frontier::new();
-    let mut next = Some(0);
+    if let Some(pruned) = pruned.filter(|pruned| pruned.until <= checkpoint.size) {
+        leaves(client, vault, pruned.until).await?.into_iter().for_each(|leaf| tree.push(leaf));
+    }
+    let mut next = Some(tree.size());
     let mut whole = true;
     while let Some(from) = next.filter(|from| *from < checkpoint.size) {
         let read = audit::Read { vault: vault.cloned(), from: Some(from), before: None, limit: Some(PAGE_LEN_MAX) };
@@ -187,7 +195,7 @@ mod tests {
         let checkpoint = Checkpoint { origin: Origin::parse("l").unwrap(), size: 4, root };
         let (mut client, _) = agent(pages);
         let mut seen = Vec::new();
-        let outcome = fetch(&mut client, None, &checkpoint, |item| {
+        let outcome = fetch(&mut client, None, &checkpoint, None, |item| {
             seen.push(item.seq);
             Ok(())
         })

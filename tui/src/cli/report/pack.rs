@@ -10,6 +10,7 @@ use strongroom_proto::audit::export::{CHECKPOINT_FILE, ExportError, ExportWriter
 use strongroom_proto::ids::Slug;
 use strongroom_proto::method::audit::Export;
 
+use super::super::audit;
 use super::super::context::Context;
 use super::super::error::CliError;
 use super::document::{Control, Document};
@@ -89,7 +90,10 @@ pub(super) async fn pack(context: &Context, arguments: Pack) -> Result<(), CliEr
     let exported = client.call(&Export { vault: Some(arguments.vault.clone()) }).await?;
     let checkpoint = gather::vouched(&client, &exported.checkpoint, &exported.public_key)?;
     let mut entries = Vec::new();
-    let complete = gather::fetch(&mut client, Some(&arguments.vault), &checkpoint, |item| {
+    if let Some(pruned) = &exported.pruned {
+        audit::export::begin(&mut client, Some(&arguments.vault), pruned, &mut writer).await?;
+    }
+    let complete = gather::fetch(&mut client, Some(&arguments.vault), &checkpoint, exported.pruned.as_ref(), |item| {
         entries.extend(Entry::read(item));
         writer.append(&item.record, &item.openings).map_err(not_written)
     })
@@ -113,6 +117,7 @@ pub(super) async fn pack(context: &Context, arguments: Pack) -> Result<(), CliEr
         size: verified.size,
         root: hex::encode(verified.root),
         complete,
+        pruned: verified.pruned,
         entries,
     };
     let evidence = Evidence::new(Timestamp::now(), vec![log], Lists::default());

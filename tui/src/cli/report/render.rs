@@ -209,6 +209,7 @@ pub(super) mod tests {
             size: 3,
             root: "ab".repeat(32),
             complete: false,
+            pruned: None,
             entries: vec![],
         };
         let evidence = Evidence::new("2026-12-01T00:00Z".parse().unwrap(), vec![log], Lists::default());

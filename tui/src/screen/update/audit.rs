@@ -140,6 +140,7 @@ pub(super) fn page_came(
             model.audit.refusal = None;
             model.audit.size = page.size;
             model.audit.older = page.next;
+            model.audit.kept_from = page.pruned.map_or(0, |pruned| pruned.until);
             model.audit.add(rows, before.is_none());
         }
         Err(failure) if model.audit.rows.is_none() => model.audit.refusal = Some(clean(&failure.message)),

@@ -70,7 +70,11 @@ fn title(model: &Model, size: Size) -> String {
     let shown = audit.visible.len();
     let loaded = audit.rows.as_ref().map_or(0, Vec::len);
     let of = if shown < loaded { format!("{at} of {shown} filtered") } else { format!("{at} of {loaded}") };
-    let more = if audit.older.is_some() { ", more below" } else { "" };
+    let more = match (audit.older, audit.kept_from) {
+        (Some(_), _) => ", more below".to_owned(),
+        (None, 0) => String::new(),
+        (None, kept_from) => format!(", before #{kept_from} pruned"),
+    };
     format!("Audit trail · {} · {of}{more}", text::cut(name, 30))
 }
 

@@ -61,7 +61,15 @@ pub(super) fn record(
 fn log(vault: Option<&str>, entries: Vec<Entry>) -> Log {
     let vault = vault.map(|vault| Slug::new(vault).unwrap());
     let size = entries.len() as u64;
-    Log { vault, origin: "strongroom/o/v".to_owned(), size, root: "00".repeat(32), complete: true, entries }
+    Log {
+        vault,
+        origin: "strongroom/o/v".to_owned(),
+        size,
+        root: "00".repeat(32),
+        complete: true,
+        pruned: None,
+        entries,
+    }
 }
 
 fn evidence(logs: Vec<Log>) -> Evidence {

@@ -1,0 +1,207 @@
+//! Keeps each log as long as the configuration says, and no longer: what is older is told in a state snapshot, then its bodies and
+//! the values behind its commitments go. Leaf hashes stay, so every checkpoint and every older export can still be compared.
+//!
+//! Nothing goes that a stream has not sent. The age of a record is measured from records, and not from the clock alone: a clock that
+//! leaps ahead by a year makes nothing old before people have worked a day with it, and their time to notice is that day.
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Span, Timestamp};
+use strongroom_proto::audit::replay::{LogState, Office, Says};
+
+use crate::audit::state_check::Records as _;
+use crate::commands::retention::{Plan, prune};
+use crate::handler::Agent;
+use crate::state::{LogId, State};
+use crate::store::StoreError;
+use crate::store::sqlite::{Store, recorded_at};
+use crate::streams::Streams;
+
+/// How often it is looked whether anything is to be pruned.
+pub(crate) const INTERVAL: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+/// A log is pruned once in so long, a month of its records at a time: each pruning is two more records.
+const BETWEEN: SignedDuration = SignedDuration::from_hours(28 * 24);
+/// How long a time must have been recorded before anything is old by it.
+const SETTLED: SignedDuration = SignedDuration::from_hours(24);
+
+/// Prunes what is older than the configuration says, and goes on with what a run that was killed has left.
+pub(crate) async fn prune_old(agent: &Agent) {
+    for log in agent.store.view().pruned.keys() {
+        take_bodies(&agent.store, *log).await;
+    }
+    let months = agent.retention.online_months;
+    if months == 0 {
+        return;
+    }
+    let (store, streams, now) = (agent.store.clone(), agent.streams.clone(), agent.wall());
+    let planned = tokio::task::spawn_blocking(move || Planning::new(&store, &streams, now, months)?.plans());
+    let plans = match planned.await {
+        Ok(Ok(plans)) => plans,
+        Ok(Err(error)) => return tracing::error!(%error, "it could not be looked what is to be pruned"),
+        Err(error) => return tracing::error!(%error, "looking for what is to be pruned ended abnormally"),
+    };
+    for plan in plans {
+        let origin = plan.log.origin(agent.store.view().org_id());
+        let (log, from, until) = (plan.log, plan.from, plan.until);
+        match agent.store.submit(move |tx| prune(tx, &plan)).await {
+            Ok(_) => tracing::info!(log = %origin, from, until, "a log was pruned"),
+            Err(refused) => {
+                tracing::warn!(log = %origin, ?refused, "a log could not be pruned: it will be tried again");
+                continue;
+            }
+        }
+        take_bodies(&agent.store, log).await;
+    }
+}
+
+async fn take_bodies(store: &Store, log: LogId) {
+    // What does not match its log is evidence.
+    if store.view().sealed.contains_key(&log) {
+        return;
+    }
+    if let Err(error) = store.take_bodies(log).await {
+        tracing::warn!(%error, "the bodies of pruned records could not be overwritten: it will be tried again");
+    }
+}
+
+/// One look at all logs.
+struct Planning<'a> {
+    store: &'a Store,
+    streams: &'a Streams,
+    view: std::sync::Arc<State>,
+    now: Timestamp,
+    /// What was recorded before this is old; nothing is, if no time has settled yet.
+    limit: Option<Timestamp>,
+    /// The organisation as its log says, once it was asked for.
+    office: Option<Office>,
+}
+
+impl<'a> Planning<'a> {
+    fn new(store: &'a Store, streams: &'a Streams, now: Timestamp, months: u32) -> Result<Self, StoreError> {
+        let view = store.view();
+        let mut planning = Self { store, streams, view, now, limit: None, office: None };
+        planning.limit = planning.settled()?.and_then(|settled| months_before(settled, months));
+        Ok(planning)
+    }
+
+    /// The time of the newest record of the organisation's log that is at least a day old.
+    fn settled(&self) -> Result<Option<Timestamp>, StoreError> {
+        let Ok(day_ago) = self.now.checked_sub(SETTLED) else { return Ok(None) };
+        let place = self.store.readers().first_since(LogId::Org, day_ago)?;
+        if place <= self.view.kept_from(LogId::Org) {
+            return Ok(None);
+        }
+        let texts = self.store.readers().texts(LogId::Org, place - 1)?;
+        Ok(texts.first().and_then(|text| recorded_at(text)))
+    }
+
+    fn plans(mut self) -> Result<Vec<Plan>, StoreError> {
+        let mut plans = Vec::new();
+        for log in self.view.heads.keys().copied().collect::<Vec<_>>() {
+            if let Some(until) = self.due(log)? {
+                plans.extend(self.plan(log, until)?);
+            }
+        }
+        Ok(plans)
+    }
+
+    /// Up to where a log is to be pruned, if it is.
+    fn due(&self, log: LogId) -> Result<Option<u64>, StoreError> {
+        let Some(limit) = self.limit else { return Ok(None) };
+        let sealed = [LogId::Org, log].iter().any(|log| self.view.sealed.contains_key(log));
+        let lately = self.view.pruned_at(log).is_some_and(|at| self.now.duration_since(at) < BETWEEN);
+        if sealed || lately {
+            return Ok(None);
+        }
+        let readers = self.store.readers();
+        let until = readers.first_since(log, limit)?;
+        let until = self.streams.unsent_from(&self.view, log).map_or(until, |unsent| until.min(unsent));
+        let due = until > self.view.kept_from(log) && readers.is_indexed(log, until)?;
+        Ok(due.then_some(until))
+    }
+
+    /// Tells what the records that go had said. Nothing is planned if all of them speak of earlier prunings.
+    fn plan(&mut self, log: LogId, until: u64) -> Result<Option<Plan>, StoreError> {
+        let from = self.view.kept_from(log);
+        let whole = match log {
+            LogId::Org => Says::Org(Office::default()),
+            LogId::Vault(vault) => {
+                let begun = self.office()?.vaults.get(&vault);
+                Says::of_vault(begun.ok_or_else(|| unreadable("the organisation's log knows no such vault"))?)
+            }
+        };
+        let mut speaks = false;
+        let told = self.told(log, whole, until, |text| {
+            speaks |= ![r#""event":"log.snapshot""#, r#""event":"log.prune""#].iter().any(|own| text.contains(own));
+        })?;
+        let text = told.to_text().map_err(unreadable)?;
+        Ok(speaks.then_some(Plan { log, from, until, text }))
+    }
+
+    fn office(&mut self) -> Result<&Office, StoreError> {
+        if self.office.is_none() {
+            let size = self.view.heads.get(&LogId::Org).map_or(0, |head| head.frontier.size());
+            let told = self.told(LogId::Org, Says::Org(Office::default()), size, |_| {})?;
+            self.office = told.says.into_office();
+        }
+        self.office.as_ref().ok_or_else(|| unreadable("the organisation's log is another one"))
+    }
+
+    /// What the records of a log before a place say.
+    fn told(&self, log: LogId, whole: Says, until: u64, mut see: impl FnMut(&str)) -> Result<LogState, StoreError> {
+        let mut told = match self.view.pruned.get(&log) {
+            None => None,
+            Some(pruned) => {
+                let text = self.store.readers().state_text(log, pruned.until)?.unwrap_or_default();
+                if LogState::sha256(&text) != pruned.snapshot {
+                    return Err(StoreError::Sealed("a state snapshot is not the one that was recorded".to_owned()));
+                }
+                Some(LogState::from_text(&text).map_err(unreadable)?)
+            }
+        };
+        let mut whole = Some(whole);
+        loop {
+            let place = told.as_ref().map_or(0, |told| told.size);
+            if let Some(told) = told.take_if(|told| told.size >= until) {
+                return Ok(told);
+            }
+            let page = self.store.readers().from(log, place)?;
+            if page.is_empty() {
+                return Err(unreadable(format!("record {place} is missing")));
+            }
+            let left = usize::try_from(until - place).unwrap_or(usize::MAX);
+            for text in page.into_iter().take(left) {
+                see(&text);
+                match (&mut told, whole.take()) {
+                    (Some(told), _) => told.take(&text).map_err(unreadable)?,
+                    (none, Some(whole)) => *none = Some(LogState::begin(whole, &text).map_err(unreadable)?),
+                    (None, None) => return Err(unreadable("a log has no first record")),
+                }
+            }
+        }
+    }
+}
+
+fn unreadable(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Read(error.to_string())
+}
+
+/// So many months earlier, at the same time of day (UTC).
+fn months_before(at: Timestamp, months: u32) -> Option<Timestamp> {
+    let span = Span::new().try_months(months).ok()?;
+    let earlier = at.to_zoned(TimeZone::UTC).checked_sub(span).ok()?;
+    Some(earlier.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_end_where_the_calendar_says() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        assert_eq!(months_before(at("2028-03-31T10:00:00Z"), 13), Some(at("2027-02-28T10:00:00Z")));
+        assert_eq!(months_before(at("2028-01-15T10:00:00Z"), 1), Some(at("2027-12-15T10:00:00Z")));
+        assert_eq!(months_before(Timestamp::MIN, 1), None);
+        assert_eq!(months_before(at("2028-01-15T10:00:00Z"), u32::MAX), None);
+    }
+}
