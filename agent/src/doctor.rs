@@ -15,6 +15,7 @@ use crate::keystore::pkcs11::TokenConfig;
 use crate::keystore::worker::{Applied, Launcher, PinForWorkers, Sandbox, Workers};
 use crate::keystore::{ErrorClass, KeystoreError, VaultKey};
 use crate::pin::PinSource;
+use crate::state::State;
 use crate::store::StoreError;
 use crate::store::sealer::Sealer;
 use crate::store::sqlite::{Clock, Snapshot, Store, StoreFile};
@@ -364,6 +365,7 @@ async fn store(
         let found = format!("{} logs match their rows, heads and anchors", view.heads.len());
         checks.push(Check::ok(NAME, found));
     }
+    checks.push(retention(config, &view));
     for (log, flaw) in &view.sealed {
         let name = crate::store::tx::origin(&view, *log);
         checks.push(Check::failed(
@@ -393,6 +395,33 @@ async fn store(
         (None, None) => {}
     }
     store.close().await;
+}
+
+/// How long records stay, and what was pruned.
+fn retention(config: &Config, state: &State) -> Check {
+    const NAME: &str = "retention";
+    let months = config.retention.online_months;
+    let newest = state.pruned.values().map(|pruned| pruned.at).max();
+    let pruned = newest.map_or_else(
+        || "nothing was pruned yet".to_owned(),
+        |at| {
+            format!(
+                "{} of {} logs are pruned, last on {}",
+                state.pruned.len(),
+                state.heads.len(),
+                at.strftime("%Y-%m-%d")
+            )
+        },
+    );
+    match months {
+        0 => Check::ok(NAME, format!("records stay for ever; {pruned}")),
+        1..12 => Check::warning(
+            NAME,
+            format!("records stay for {months} months; {pruned}"),
+            "PCI DSS 10.5.1 asks for twelve: set [retention] online_months, or export the logs before",
+        ),
+        _ => Check::ok(NAME, format!("records stay for {months} months; {pruned}")),
+    }
 }
 
 fn on_their_way(seeds: usize) -> Check {

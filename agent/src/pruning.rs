@@ -195,6 +195,133 @@ fn months_before(at: Timestamp, months: u32) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::state_check::check;
+    use crate::store::sqlite::{Indexer, Page, Query};
+    use crate::store::tests::Bench;
+    use crate::store::tx::Draft;
+
+    const MONTH: SignedDuration = SignedDuration::from_hours(31 * 24);
+    const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+    async fn note(store: &Store) -> u64 {
+        let noted =
+            store.submit(|tx| Ok(((), tx.append(LogId::Org, Draft::new("agent.start").text("ticket", "T-1"))?)));
+        let receipt = noted.await.unwrap().into_parts().1;
+        let mut indexer = Indexer::default();
+        while indexer.step(store).await.unwrap() {}
+        receipt.seq
+    }
+
+    fn plans(store: &Store, bench: &Bench) -> Vec<Plan> {
+        let streams = Streams::begin(store, &[]).unwrap();
+        Planning::new(store, &streams, bench.time(), 13).unwrap().plans().unwrap()
+    }
+
+    /// Prunes what is due; gives the bound.
+    async fn pruned(store: &Store, bench: &Bench) -> u64 {
+        let [plan] = <[Plan; 1]>::try_from(plans(store, bench)).unwrap();
+        let done = store.submit(move |tx| prune(tx, &plan)).await.unwrap();
+        let until = done.value().until;
+        store.take_bodies(LogId::Org).await.unwrap();
+        until
+    }
+
+    fn assert_right(store: &Store, until: u64) {
+        let view = store.view();
+        assert!(view.sealed.is_empty(), "{:?}", view.sealed);
+        let checked = check(&view, store.readers()).unwrap();
+        assert!(checked.differences.is_empty() && checked.unreadable.is_empty(), "{checked:?}");
+        let size = view.heads[&LogId::Org].frontier.size();
+        assert_eq!((view.kept_from(LogId::Org), checked.records), (until, size - until));
+        let readers = store.readers();
+        assert!(matches!(readers.records(LogId::Org, Page::From(until - 1), 10), Err(StoreError::Pruned(_))));
+        let back = readers.records(LogId::Org, Page::Before(u64::MAX), 1000).unwrap();
+        assert_eq!(back.last().map(|record| record.seq), Some(until));
+        let query = Query { ticket: Some("t-1".to_owned()), ..Query::default() };
+        let found = readers.search(LogId::Org, &query, u64::MAX, 1000, |_| true).unwrap().records;
+        let fitting: Vec<u64> = back.iter().filter(|record| !record.openings.is_empty()).map(|one| one.seq).collect();
+        assert_eq!(found.iter().map(|one| one.seq).collect::<Vec<_>>(), fitting);
+        assert_eq!(readers.leaves(LogId::Org, 0, 1000).unwrap().len() as u64, size);
+    }
+
+    #[tokio::test]
+    async fn old_records_go_a_month_at_a_time_and_what_they_said_stays() {
+        let bench = Bench::new();
+        let store = bench.founded().await;
+        note(&store).await;
+        assert!(plans(&store, &bench).is_empty(), "nothing is old");
+        bench.pass(MONTH * 14);
+        assert!(plans(&store, &bench).is_empty(), "old by the clock alone");
+        let first = note(&store).await;
+        assert!(plans(&store, &bench).is_empty(), "nobody has worked a day with this time");
+        bench.pass(DAY * 2);
+        assert_eq!(pruned(&store, &bench).await, first);
+        assert_right(&store, first);
+        assert!(plans(&store, &bench).is_empty(), "once a month");
+        store.close().await;
+        let store = bench.open(&bench.anchors());
+        assert_right(&store, first);
+
+        // The next ones begin at the snapshot before; of snapshots the newest two stay.
+        let mut until = first;
+        for _ in 0..3 {
+            note(&store).await;
+            bench.pass(MONTH * 14);
+            let last = note(&store).await;
+            bench.pass(DAY * 2);
+            let before = until;
+            until = pruned(&store, &bench).await;
+            assert_eq!(until, last);
+            assert_right(&store, until);
+            assert!(store.readers().state_text(LogId::Org, before).unwrap().is_some());
+        }
+        assert!(store.readers().state_text(LogId::Org, first).unwrap().is_none());
+        store.close().await;
+        let store = bench.open(&bench.anchors());
+        assert_right(&store, until);
+    }
+
+    #[tokio::test]
+    async fn a_quiet_log_is_not_pruned_for_the_sake_of_its_prunings() {
+        let bench = Bench::new();
+        let store = bench.founded().await;
+        // To a day that every month has.
+        bench.pass(MONTH * 14 + DAY * 10);
+        let (noted, begun) = (note(&store).await, bench.time());
+        bench.pass(DAY * 2);
+        assert_eq!(pruned(&store, &bench).await, noted);
+        // Thirteen months later the note is old, and the pruning of two days after it is not yet.
+        let later = begun.to_zoned(TimeZone::UTC).checked_add(Span::new().months(13)).unwrap().timestamp();
+        bench.pass(later.duration_since(bench.time()) + DAY);
+        note(&store).await;
+        bench.pass(DAY * 2);
+        assert_eq!(pruned(&store, &bench).await, noted + 1);
+        // Then it is: and nothing else.
+        bench.pass(DAY * 40);
+        note(&store).await;
+        bench.pass(DAY * 2);
+        assert!(plans(&store, &bench).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_plan_that_came_too_late_prunes_nothing() {
+        let bench = Bench::new();
+        let store = bench.founded().await;
+        bench.pass(MONTH * 14);
+        note(&store).await;
+        bench.pass(DAY * 2);
+        let [plan] = <[Plan; 1]>::try_from(plans(&store, &bench)).unwrap();
+        pruned(&store, &bench).await;
+        let size = store.view().heads[&LogId::Org].frontier.size();
+        for plan in [
+            plan.clone(),
+            Plan { from: plan.until, until: size + 1, ..plan.clone() },
+            Plan { from: 0, until: 0, ..plan },
+        ] {
+            assert!(store.submit(move |tx| prune(tx, &plan)).await.is_err());
+        }
+        assert_eq!(store.view().heads[&LogId::Org].frontier.size(), size);
+    }
 
     #[test]
     fn months_end_where_the_calendar_says() {

@@ -16,6 +16,7 @@ use strongroom_tests::agent::repository;
 use strongroom_tests::clock::shifted;
 use strongroom_tests::organisation::{Organisation, Setup, slug};
 use strongroom_tests::people::Person;
+use strongroom_tests::recovery::RecoveryPair;
 use strongroom_tests::seeds::{RFC_SHA1, base32};
 use strongroom_tests::tools;
 
@@ -279,7 +280,7 @@ async fn old_records_go_and_everything_still_proves_the_log() {
     let report = scene.auditor.succeed(&["report", "access"]);
     assert!(report.contains("were pruned on"), "{report}");
     let pack = root.join("pack").display().to_string();
-    scene.auditor.succeed(&["report", "pack", "acme", "--dir", &pack]);
+    scene.auditor.succeed(&["report", "pack", "acme", &pack]);
     verify(Path::new(&pack), &["--against", scene.before[0].join("checkpoint").to_str().unwrap()]);
 
     // A restart finds all of it right, and codes go on with their counters.
@@ -287,9 +288,9 @@ async fn old_records_go_and_everything_still_proves_the_log() {
     scene.organisation.restart();
     scene.tech.succeed(&["code", "acme/counter"]);
     scene.check_state();
-    let (content, said) = scene.doctor();
-    assert!(content, "{said}");
     scene.organisation.running().stop();
+    let (content, said) = scene.doctor();
+    assert!(content && said.contains("records stay for 13 months; 3 of 3 logs are pruned"), "{said}");
     // Nothing of them is left in the file, neither in the log nor in its index.
     let store = Connection::open(scene.store()).unwrap();
     let bounds = [org_from, acme_from, bound(&scene.store(), bluewater(&store, scene.acme)).unwrap()];
@@ -499,4 +500,30 @@ async fn what_a_stream_has_not_sent_and_what_nobody_wants_pruned_stays() {
     })
     .await;
     assert!(org_from > 0);
+}
+
+#[tokio::test]
+async fn a_backup_of_a_pruned_store_comes_back_as_it_was() {
+    let pair = RecoveryPair::new();
+    let mut scene = Scene::set_with(Setup { recovery_recipients: vec![pair.recipient.clone()], ..Setup::default() });
+    let bounds = scene.pruned().await;
+    let folder = scene.organisation.root().join("backups");
+    std::fs::create_dir(&folder).unwrap();
+    let back_up = ["backup", "--to", folder.to_str().unwrap()];
+    let output = tools::output(&mut scene.organisation.launch.command(&back_up));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let archive = String::from_utf8(output.stdout).unwrap().lines().next().unwrap().to_owned();
+    scene.organisation.running().stop();
+    std::fs::remove_dir_all(&scene.organisation.data_dir).unwrap();
+    let restore = ["restore", &archive, "--recovery-key", "-"];
+    let output = pair.run(&mut scene.organisation.launch.command(&restore));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    scene.organisation.start();
+    scene.tech.succeed(&["code", "acme/counter"]);
+    assert_eq!(scene.bounds().map(Option::unwrap), bounds);
+    let out = scene.organisation.root().join("restored");
+    scene.auditor.succeed(&["audit", "export", "acme", "--out", out.to_str().unwrap()]);
+    let told = verify(&out, &["--against", scene.before[0].join("checkpoint").to_str().unwrap()]);
+    assert_eq!(told["pruned"]["until"].as_u64(), Some(bounds[1]), "{told}");
+    scene.check_state();
 }
