@@ -1,11 +1,13 @@
 //! Keeps each log as long as the configuration says, and no longer: what is older is told in a state snapshot, then its bodies and
 //! the values behind its commitments go. Leaf hashes stay, so every checkpoint and every older export can still be compared.
 //!
-//! Nothing goes that a stream has not sent. The age of a record is measured from records, and not from the clock alone: a clock that
-//! leaps ahead by a year makes nothing old before people have worked a day with it, and their time to notice is that day.
+//! Nothing goes that a stream has not sent. The age of a record is not measured from the clock alone, but from the newest login that is
+//! at least a day old: a clock that has leapt ahead by a year makes nothing old before somebody has logged in by it, whose own clock
+//! had to agree (the agent's endorsement is valid for a day), and a day has passed since.
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, Timestamp};
+use strongroom_proto::audit::record::{Record, RecordOutcome};
 use strongroom_proto::audit::replay::{LogState, Office, Says};
 
 use crate::audit::state_check::Records as _;
@@ -13,14 +15,14 @@ use crate::commands::retention::{Plan, prune};
 use crate::handler::Agent;
 use crate::state::{LogId, State};
 use crate::store::StoreError;
-use crate::store::sqlite::{Store, recorded_at};
+use crate::store::sqlite::Store;
 use crate::streams::Streams;
 
 /// How often it is looked whether anything is to be pruned.
 pub(crate) const INTERVAL: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 /// A log is pruned once in so long, a month of its records at a time: each pruning is two more records.
 const BETWEEN: SignedDuration = SignedDuration::from_hours(28 * 24);
-/// How long a time must have been recorded before anything is old by it.
+/// How long ago somebody must have logged in by a time before anything is old by it.
 const SETTLED: SignedDuration = SignedDuration::from_hours(24);
 
 /// Prunes what is older than the configuration says, and goes on with what a run that was killed has left.
@@ -83,15 +85,17 @@ impl<'a> Planning<'a> {
         Ok(planning)
     }
 
-    /// The time of the newest record of the organisation's log that is at least a day old.
+    /// The time of the newest login that is at least a day old.
     fn settled(&self) -> Result<Option<Timestamp>, StoreError> {
         let Ok(day_ago) = self.now.checked_sub(SETTLED) else { return Ok(None) };
-        let place = self.store.readers().first_since(LogId::Org, day_ago)?;
-        if place <= self.view.kept_from(LogId::Org) {
-            return Ok(None);
-        }
-        let texts = self.store.readers().texts(LogId::Org, place - 1)?;
-        Ok(texts.first().and_then(|text| recorded_at(text)))
+        let mut settled = None;
+        self.store.readers().newest(LogId::Org, Timestamp::MIN, r#""event":"session.login""#, |stored| {
+            let record = serde_json::from_str::<Record>(&stored.record).ok();
+            let login = |record: &Record| record.event == "session.login" && record.outcome == RecordOutcome::Ok;
+            settled = record.filter(|record| login(record) && record.ts <= day_ago).map(|record| record.ts);
+            settled.is_none()
+        })?;
+        Ok(settled)
     }
 
     fn plans(mut self) -> Result<Vec<Plan>, StoreError> {
@@ -194,6 +198,10 @@ fn months_before(at: Timestamp, months: u32) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use strongroom_proto::audit::record::Actor;
+    use strongroom_proto::ids::SessionId;
+    use strongroom_proto::words::Assurance;
+
     use super::*;
     use crate::audit::state_check::check;
     use crate::store::sqlite::{Indexer, Page, Query};
@@ -203,9 +211,22 @@ mod tests {
     const MONTH: SignedDuration = SignedDuration::from_hours(31 * 24);
     const DAY: SignedDuration = SignedDuration::from_hours(24);
 
+    /// Somebody logs in.
     async fn note(store: &Store) -> u64 {
-        let noted =
-            store.submit(|tx| Ok(((), tx.append(LogId::Org, Draft::new("agent.start").text("ticket", "T-1"))?)));
+        append(store, "session.login").await
+    }
+
+    async fn append(store: &Store, event: &'static str) -> u64 {
+        let actor = Actor {
+            assurance: Assurance::SoftwareKey,
+            identity: *store.view().identities.keys().next().unwrap(),
+            key: "SHA256:jana".to_owned(),
+            session: SessionId::random(),
+        };
+        let noted = store.submit(move |tx| {
+            let draft = Draft { actor: Some(actor.clone()), ..Draft::new(event).text("ticket", "T-1") };
+            Ok(((), tx.append(LogId::Org, draft)?))
+        });
         let receipt = noted.await.unwrap().into_parts().1;
         let mut indexer = Indexer::default();
         while indexer.step(store).await.unwrap() {}
@@ -251,10 +272,14 @@ mod tests {
         note(&store).await;
         assert!(plans(&store, &bench).is_empty(), "nothing is old");
         bench.pass(MONTH * 14);
-        assert!(plans(&store, &bench).is_empty(), "old by the clock alone");
-        let first = note(&store).await;
-        assert!(plans(&store, &bench).is_empty(), "nobody has worked a day with this time");
+        append(&store, "agent.start").await;
         bench.pass(DAY * 2);
+        assert!(plans(&store, &bench).is_empty(), "old by the agent's clock alone");
+        let first = note(&store).await;
+        assert!(plans(&store, &bench).is_empty(), "nobody has had a day to notice");
+        bench.pass(DAY * 2);
+        // What the agent wrote two days before is not old, and neither is what came after.
+        let first = first - 1;
         assert_eq!(pruned(&store, &bench).await, first);
         assert_right(&store, first);
         assert!(plans(&store, &bench).is_empty(), "once a month");

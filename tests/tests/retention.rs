@@ -468,7 +468,7 @@ async fn what_a_stream_has_not_sent_and_what_nobody_wants_pruned_stays() {
     let text = std::fs::read_to_string(&config).unwrap();
     let nowhere = scene.organisation.root().join("nowhere");
     let stream = format!("[[stream]]\nname = \"siem\"\nformat = \"json\"\nto = \"unix:{}\"\n", nowhere.display());
-    // The last one: old by the clock alone is not old. Nobody has worked a day with a time that has just leapt ahead.
+    // The last one: old by the agent's clock alone is not old. Nobody has logged in by a time that has leapt ahead.
     let kept = [
         (stream.as_str(), None),
         ("[retention]\nonline_months = 0\n", None),
