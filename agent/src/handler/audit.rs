@@ -275,7 +275,8 @@ pub(super) async fn snapshot(
     let from = usize::try_from(params.from).unwrap_or(usize::MAX);
     let rest =
         text.get(from..).ok_or_else(|| Failure::new(ErrorKind::InvalidParams, "from is where a piece begins."))?;
-    let piece = rest.get(..rest.floor_char_boundary(PIECE_LEN_MAX)).unwrap_or_default();
+    let ends = (0..=PIECE_LEN_MAX.min(rest.len())).rev();
+    let piece = ends.into_iter().find_map(|end| rest.get(..end)).unwrap_or_default();
     let next = (piece.len() < rest.len()).then_some((from + piece.len()) as u64);
     Ok(SnapshotPiece { text: piece.to_owned(), next }.into())
 }

@@ -143,6 +143,7 @@ fn classify(item: &Item<'_>, record: &Record) -> (u64, u64, Value) {
             let activity = match (family, verb) {
                 ("audit", "export") => 3,
                 ("log", "open") => 6,
+                ("log", "prune") => 2,
                 _ => OTHER,
             };
             (EVENT_LOG_ACTIVITY, activity, json!({ "log_name": item.log, "log_provider": PRODUCT }))

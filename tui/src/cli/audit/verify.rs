@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 use strongroom_proto::audit::export::{Pin, Signatures, Signers, Verified, verify_folder, verify_signatures};
-use strongroom_proto::audit::witness::WitnessKey;
 use strongroom_proto::audit::pruned::Pruned;
+use strongroom_proto::audit::witness::WitnessKey;
 
 use super::super::context::Context;
 use super::super::error::CliError;
