@@ -5,10 +5,14 @@
 //! at least a day old: a clock that has leapt ahead by a year makes nothing old before somebody has logged in by it, whose own clock
 //! had to agree (the agent's endorsement is valid for a day), and a day has passed since.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, Timestamp};
 use strongroom_proto::audit::record::{Record, RecordOutcome};
 use strongroom_proto::audit::replay::{LogState, Office, Says};
+use tokio_util::sync::CancellationToken;
 
 use crate::audit::state_check::Records as _;
 use crate::commands::retention::{Plan, prune};
@@ -18,15 +22,33 @@ use crate::store::StoreError;
 use crate::store::sqlite::Store;
 use crate::streams::Streams;
 
-/// How often it is looked whether anything is to be pruned.
-pub(crate) const INTERVAL: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+/// When it is first looked whether anything is to be pruned, and how often.
+const FIRST: Duration = Duration::from_secs(20);
+const INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// A log is pruned once in so long, a month of its records at a time: each pruning is two more records.
 const BETWEEN: SignedDuration = SignedDuration::from_hours(28 * 24);
 /// How long ago somebody must have logged in by a time before anything is old by it.
 const SETTLED: SignedDuration = SignedDuration::from_hours(24);
 
+/// Looks until told to stop: in a task of its own, because the first pruning of a large store takes minutes.
+pub(crate) async fn run(agent: Arc<Agent>, stop: CancellationToken) {
+    let mut pause = FIRST;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = INTERVAL;
+        // What is on its way to the writer happens; the rest goes after the next start.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = prune_old(&agent) => {}
+        }
+    }
+}
+
 /// Prunes what is older than the configuration says, and goes on with what a run that was killed has left.
-pub(crate) async fn prune_old(agent: &Agent) {
+async fn prune_old(agent: &Agent) {
     for log in agent.store.view().pruned.keys() {
         take_bodies(&agent.store, *log).await;
     }
@@ -69,7 +91,7 @@ async fn take_bodies(store: &Store, log: LogId) {
 struct Planning<'a> {
     store: &'a Store,
     streams: &'a Streams,
-    view: std::sync::Arc<State>,
+    view: Arc<State>,
     now: Timestamp,
     /// What was recorded before this is old; nothing is, if no time has settled yet.
     limit: Option<Timestamp>,

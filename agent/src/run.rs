@@ -299,6 +299,7 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
     let catching_up = tokio::spawn(second::catch_up::run(Arc::clone(&agent), background.clone()));
     let keeping = tokio::spawn(schedule::run(Arc::clone(&agent), config.clone(), token_id, background.clone()));
     let upkeep = tokio::spawn(crate::upkeep::run(Arc::clone(&agent), background.clone()));
+    let pruning = tokio::spawn(crate::pruning::run(Arc::clone(&agent), background.clone()));
     let comparing = tokio::spawn(watch::run(store.clone(), background.clone()));
     let reconciling = tokio::spawn(reconcile::run(Arc::clone(&agent), config.reconcile_every(), reconciled.clone()));
     let indexing = tokio::spawn(keep_indexed(store.clone(), background.clone()));
@@ -320,7 +321,7 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
     background.cancel();
     // A witness may be silent for as long as it likes; what it would have signed it is shown at the next start.
     witnessing.abort();
-    let _ = tokio::join!(signing, tending, keeping, upkeep, catching_up, streaming, indexing, comparing);
+    let _ = tokio::join!(signing, tending, keeping, upkeep, pruning, catching_up, streaming, indexing, comparing);
     workers.close().await;
     if let Some(second) = &second {
         second.close().await;

@@ -1,8 +1,8 @@
 //! What the running agent does when a time has come and nobody calls: what nobody confirmed lapses and what nobody decided
-//! expires, and rights that nobody confirmed end, on record; whose certificate was revoked is logged out; old records are pruned.
+//! expires, and rights that nobody confirmed end, on record; whose certificate was revoked is logged out.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use strongroom_proto::words::{PendingStatus, RequestStatus};
 use tokio_util::sync::CancellationToken;
@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 use crate::commands::{pending, request};
 use crate::erasing::erase;
 use crate::handler::{Agent, review};
-use crate::pruning;
 
 /// How often it is looked. Decisions do not wait for it: what has lapsed gives nothing from that moment on.
 const TICK: Duration = Duration::from_secs(20);
@@ -19,7 +18,6 @@ const BATCH_LEN: usize = 100;
 
 /// Looks until told to stop.
 pub(crate) async fn run(agent: Arc<Agent>, stop: CancellationToken) {
-    let mut pruned: Option<Instant> = None;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -31,10 +29,6 @@ pub(crate) async fn run(agent: Arc<Agent>, stop: CancellationToken) {
         erase(&agent).await;
         agent.end_revoked().await;
         agent.raise_alarms();
-        if pruned.is_none_or(|at| at.elapsed() >= pruning::INTERVAL) {
-            pruned = Some(Instant::now());
-            pruning::prune_old(&agent).await;
-        }
     }
 }
 

@@ -85,8 +85,14 @@ fn every_member_of_a_record_has_its_row() {
 
 #[test]
 fn every_file_of_a_folder_has_its_row() {
-    let files =
-        [export::LOG_FILE, export::CHECKPOINT_FILE, export::KEY_FILE, export::OPENINGS_FILE, export::README_FILE];
+    let files = [
+        export::LOG_FILE,
+        export::CHECKPOINT_FILE,
+        export::KEY_FILE,
+        export::OPENINGS_FILE,
+        export::STATE_FILE,
+        export::README_FILE,
+    ];
     files.iter().for_each(|file| assert_written(&format!("\n| `{file}` | ")));
     assert_written(&format!("\n| `{}/<size>` | ", export::OLDER_FOLDER));
 }

@@ -241,6 +241,7 @@ mod tests {
             "expired 8",
             "too_large 1",
             "needs_signature 4",
+            "pruned 3",
             "internal 1",
         ];
         assert_eq!(codes, expected);
