@@ -264,6 +264,7 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
         default_scheme: config.default_scheme,
         overdue: Mutex::new(Vec::new()),
         streams: Arc::new(Streams::begin(&store, &config.streams)?),
+        escalation: config.alerts.escalation(),
         ceremony: tokio::sync::Mutex::default(),
         keys_in_use: tokio::sync::RwLock::default(),
     });

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// Families of events.
-const FAMILIES: [&str; 23] = [
+const FAMILIES: [&str; 24] = [
     "log.",
     "agent.",
     "token.",
@@ -32,6 +32,7 @@ const FAMILIES: [&str; 23] = [
     "review.",
     "canary.",
     "rotation.",
+    "alert.",
 ];
 
 /// What looks like an event and is none: names of commitments, of files and of OCSF's members.

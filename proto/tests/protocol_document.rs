@@ -17,8 +17,8 @@ use strongroom_proto::login::{
     attestation_challenge, endorsement_text, login_text, step_up_text,
 };
 use strongroom_proto::method::{
-    self, Method, account, agent, audit, canary, ceremony, code, grant, group, identity, pending, policy, request,
-    review, rotation, session, vault,
+    self, Method, account, agent, alert, audit, canary, ceremony, code, grant, group, identity, pending, policy,
+    request, review, rotation, session, vault,
 };
 use strongroom_proto::policy::{BreakGlass, Harvest, OrgPolicy, TicketPattern, VaultPolicy};
 use strongroom_proto::rpc::{Outcome, REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Request, Response};
@@ -339,6 +339,8 @@ fn every_method_has_an_example_that_its_types_read() {
                         canary::Set,
                         canary::Clear,
                         canary::List,
+                        alert::List,
+                        alert::Ack,
                         rotation::List,
                         rotation::Dismiss,
                         group::List,

@@ -233,6 +233,13 @@ pub enum Operation {
     RotationSee,
     /// Answer for keeping one of them.
     RotationDismiss,
+    /// See what raised an alarm in a log.
+    AlertSee,
+    /// Answer it.
+    AlertAck {
+        /// What they did themselves.
+        own: bool,
+    },
     /// See everybody's sessions.
     SessionSeeAll,
     /// End a session.
@@ -454,7 +461,7 @@ fn decide_by_right(operation: Operation, held: &Held<'_>, admin: bool, org_audit
             .or_office(lapsed)
             .ok_or_else(|| held.refusal_or_office(admin || org_auditor)),
         Operation::BreakGlass => held.break_glass(admin || org_auditor),
-        Operation::RequestSee | Operation::RotationSee => held.overseeing(admin || org_auditor),
+        Operation::RequestSee | Operation::RotationSee | Operation::AlertSee => held.overseeing(admin || org_auditor),
         Operation::RequestDecide { own, escalated } => {
             let decides = held.with(VaultRole::Manager).or_office(admin && escalated);
             match decides.ok_or_else(|| held.refusal_or_office(admin || org_auditor)) {
@@ -462,7 +469,7 @@ fn decide_by_right(operation: Operation, held: &Held<'_>, admin: bool, org_audit
                 decision => decision,
             }
         }
-        Operation::RequestReview { own } => match held.overseeing(admin || org_auditor) {
+        Operation::RequestReview { own } | Operation::AlertAck { own } => match held.overseeing(admin || org_auditor) {
             Ok(_) if own => Err(Denial::OwnHand),
             decision => decision,
         },
@@ -530,6 +537,8 @@ impl Operation {
                 | Self::GrantEnd { .. }
                 | Self::RequestSee
                 | Self::RequestReview { .. }
+                | Self::AlertSee
+                | Self::AlertAck { .. }
         )
     }
 
@@ -550,6 +559,7 @@ impl Operation {
                 | Self::CeremonySee
                 | Self::RequestSee
                 | Self::RotationSee
+                | Self::AlertSee
                 | Self::IdentitySeeAll
                 | Self::OrgPolicySee
                 | Self::GroupSee

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use strongroom_proto::audit::record::Record;
-use strongroom_proto::audit::replay::{ClientVault, Given, Kept, Office, Person, PersonKey, Unsaid};
+use strongroom_proto::audit::replay::{Alarm, Alarms, ClientVault, Given, Kept, Office, Person, PersonKey, Unsaid};
 use strongroom_proto::ids::VaultId;
 
 use super::anchor::Anchors;
 use crate::backup::beside::open_token;
 use crate::config::Config;
 use crate::keystore::Keystore as _;
+use crate::state::alert::Alert;
 use crate::state::rows::{Account, Grant, Holder, Identity, Key};
 use crate::state::{LogId, State};
 use crate::store::StoreError;
@@ -221,8 +222,20 @@ fn compare_office(state: &State, office: &Office, differences: &mut Vec<Differen
     let logged = office.vaults.iter().map(|(id, begun)| (*id, begun.destroyed)).collect();
     comparing.maps("vault", &logged, &vaults);
     comparing.one("the organisation's policy".to_owned(), Some(&office.policy), Some(&state.org_policy));
+    comparing.maps("alert", &office.alerts.0, &alarms(state, LogId::Org).0);
     let ended = (Some(&office.sole_admin_ended), Some(&state.org.sole_admin_ended));
     comparing.one("the end of the only admin's exception".to_owned(), ended.0, ended.1);
+}
+
+/// The alerts of a log as the rows have them.
+fn alarms(state: &State, log: LogId) -> Alarms {
+    let alarm = |alert: &Alert| Alarm {
+        event: alert.event.clone(),
+        level: alert.level.into(),
+        seen: alert.seen.iter().map(|seen| seen.identity).collect(),
+        acked: alert.acked.map(|answer| answer.identity),
+    };
+    Alarms(state.alerts_of(log).map(|alert| (alert.seq, alarm(alert))).collect())
 }
 
 fn compare_vault(state: &State, vault: VaultId, told: &ClientVault, differences: &mut Vec<Difference>) {
@@ -253,6 +266,7 @@ fn compare_vault(state: &State, vault: VaultId, told: &ClientVault, differences:
     };
     let accounts = state.accounts_of(vault).map(|row| (row.id, kept(row))).collect();
     comparing.maps("account", &told.accounts, &accounts);
+    comparing.maps("alert", &told.alerts.0, &alarms(state, LogId::Vault(vault)).0);
     let destroyed = state.vaults.get(&vault).is_some_and(|row| row.destroyed_at.is_some());
     comparing.one("its end".to_owned(), Some(&told.destroyed), Some(&destroyed));
     let Some(policy) = state.policies.get(&vault) else {
@@ -269,6 +283,7 @@ fn compare_vault(state: &State, vault: VaultId, told: &ClientVault, differences:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::alert::Answer;
     use crate::state::rows::Row as _;
     use crate::store::sqlite::Store;
     use crate::store::tests::Bench;
@@ -319,6 +334,32 @@ mod tests {
         let checked = check(&store.view(), store.readers()).unwrap();
         assert_eq!(checked.differences, []);
         assert_eq!(checked.unreadable[0].1.to_string(), "record 2 (identity.suspend) does not say whom");
+    }
+
+    #[tokio::test]
+    async fn an_alert_that_was_answered_without_a_record_is_found() {
+        let bench = Bench::new();
+        let store = bench.founded().await;
+        let raise = |what: &'static str| {
+            store.submit(move |tx| Ok(((), tx.append(LogId::Org, Draft::new("stream.behind").detail("alert", what))?)))
+        };
+        raise("one").await.unwrap();
+        raise("two").await.unwrap();
+        let differences = |store: &Store| check(&store.view(), store.readers()).unwrap().differences;
+        assert_eq!((differences(&store), store.view().open_alerts.len()), (Vec::new(), 2));
+        forge(&store, |tx| {
+            let mut alert = tx.state.alerts_of(LogId::Org).next().unwrap().clone();
+            let identity = *tx.state.identities.keys().next().unwrap();
+            alert.acked = Some(Answer { identity, at: tx.now });
+            tx.put(alert).unwrap();
+            let gone = tx.state.alerts_of(LogId::Org).nth(1).unwrap().clone();
+            tx.delete(&gone);
+        })
+        .await;
+        let found = differences(&store);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].about == "alert 2" && found[0].to_string().contains("acked: None"), "{}", found[0]);
+        assert!(found[1].about == "alert 3" && found[1].held.is_none(), "{}", found[1]);
     }
 
     #[tokio::test]

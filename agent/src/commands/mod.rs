@@ -2,6 +2,7 @@
 //! it; changes rows; and appends the records that say so. A refusal names the denial to be recorded instead.
 
 pub mod account;
+pub mod alert;
 pub mod canary;
 pub mod ceremony;
 pub mod erasure;

@@ -3,6 +3,7 @@
 //!
 //! The maps are persistent: a snapshot costs a few pointers, so a command works on a copy and a failed one leaves no trace.
 
+pub mod alert;
 pub mod campaign;
 pub mod canary;
 pub mod ceremony;
@@ -27,6 +28,7 @@ use strongroom_proto::ids::{
 use strongroom_proto::policy::OrgPolicy;
 use strongroom_proto::words::OrgRole;
 
+use self::alert::{Alert, AlertPlace};
 use self::campaign::{Campaign, VaultReview};
 use self::canary::Canary;
 use self::ceremony::Ceremony;
@@ -183,6 +185,10 @@ pub struct State {
     pub canaries: Map<AccountId, Canary>,
     /// Accounts whose seeds have to be replaced.
     pub rotations: Map<(VaultId, AccountId), Rotation>,
+    /// Records that raised an alarm, also those that somebody has answered.
+    pub alerts: Map<AlertPlace, Alert>,
+    /// Those that nobody has.
+    pub open_alerts: Map<AlertPlace, ()>,
     /// Codes taken in the last hour, by identity.
     pub recent: Map<IdentityId, Recent>,
     /// Identities by slug, for ever: a slug is never given twice.
@@ -244,6 +250,8 @@ impl State {
             erasures: Map::new(),
             canaries: Map::new(),
             rotations: Map::new(),
+            alerts: Map::new(),
+            open_alerts: Map::new(),
             recent: Map::new(),
             identity_slugs: Map::new(),
             vault_slugs: Map::new(),

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 
 pub mod account;
 pub mod agent;
+pub mod alert;
 pub mod audit;
 pub mod canary;
 pub mod ceremony;
@@ -96,6 +97,8 @@ pub const NAMES: &[&str] = &[
     canary::List::NAME,
     rotation::List::NAME,
     rotation::Dismiss::NAME,
+    alert::List::NAME,
+    alert::Ack::NAME,
     pending::List::NAME,
     pending::Show::NAME,
     pending::Confirm::NAME,

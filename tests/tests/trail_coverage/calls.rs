@@ -111,6 +111,10 @@ async fn requests(house: &mut House) {
     glass["break_glass"] = json!(true);
     let taken = house.eligible.raw.result("request.make", &glass);
     house.left("request.make", "break-glass").await;
+    let listed = step!(house, manager, "alert.list", {"vault": "acme"});
+    step!(house, manager, "alert.list", "again", {"vault": "acme"});
+    let seq = listed["items"][0]["seq"].clone();
+    step!(house, manager, "alert.ack", {"vault": "acme", "seq": seq, "note": "a real incident"});
     step!(house, manager, "request.review", {"request": (request(&taken)), "justified": true, "note": "a real incident"});
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use proptest::sample::Index;
 use strongroom_proto::error::Failure;
 use strongroom_proto::ids::{
@@ -18,8 +18,9 @@ use crate::access::{Release, Scope};
 use crate::audit::state_check::{Records, check};
 use crate::commands::identity::NewIdentity;
 use crate::commands::step_up::Signed;
-use crate::commands::{Caller, grant, group, identity, organisation, pending, request, session, vault};
+use crate::commands::{Caller, alert, grant, group, identity, organisation, pending, request, session, vault};
 use crate::keystore::{StoreKeys, VaultKey};
+use crate::state::alert::{AlertPlace, Escalation};
 use crate::state::group::GroupNames;
 use crate::state::pending::PendingChange;
 use crate::state::rows::{Account, AccountNames, IdentityNames, Key, KeyNames, Org, Policy, VaultNames};
@@ -31,6 +32,7 @@ use crate::store::tx::{Draft, Placed, Refusal, Tx};
 /// Two admins, a manager of both vaults, and three people who hold what histories give them.
 pub(super) const PEOPLE: usize = 6;
 const START_S: i64 = 1_795_262_400;
+const ESCALATION: Escalation = Escalation { after: SignedDuration::from_secs(60), levels: 2 };
 
 pub(super) struct World {
     state: State,
@@ -435,11 +437,39 @@ impl World {
                     self.model.frozen.remove(&vault);
                 }
             }
+            Step::See { by, which } => {
+                if let Some(place) = pick(&self.alerts(), which) {
+                    let _refused = self.run(|tx, people| alert::seen(tx, &caller(people, by), &[place]));
+                }
+            }
+            Step::Answer { by, which } => self.answer(by, which),
             Step::Clock { seconds } => self.wall_s += seconds,
             Step::Sweep => {
                 let _nothing = self.run(|tx, _| request::sweep(tx, 10));
                 let _nothing = self.run(|tx, _| pending::sweep(tx, 10));
+                let _nothing = self.run(|tx, _| alert::escalate(tx, ESCALATION, 10));
             }
+        }
+    }
+
+    fn alerts(&self) -> Vec<AlertPlace> {
+        self.state.alerts.keys().copied().collect()
+    }
+
+    fn answer(&mut self, by: usize, which: Index) {
+        let Some(place) = pick(&self.alerts(), which) else { return };
+        let vault = match place.0 {
+            LogId::Org => None,
+            LogId::Vault(id) => Some(vault_name(self.vaults.iter().position(|known| *known == id).unwrap())),
+        };
+        let before = self.state.alerts.get(&place).unwrap().clone();
+        let ack = |tx: &mut Tx<'_>, people: &[IdentityId]| {
+            alert::ack(tx, &caller(people, by), vault.as_ref(), place.1, "looked")
+        };
+        if self.run(ack).is_ok() {
+            assert!(before.acked.is_none(), "an alert was answered twice");
+            assert_ne!(before.actor, Some(self.people[by]), "somebody answered what they did");
+            assert!(self.state.open_alerts.get(&place).is_none(), "it is still open");
         }
     }
 

@@ -12,6 +12,7 @@ use strongroom_proto::ids::{IdentityId, OrgId};
 use super::recent;
 use super::verify::{LogFlaw, Verifying};
 use crate::audit::anchor::Anchors;
+use crate::state::alert::Alert;
 use crate::state::campaign::{Campaign, VaultReview};
 use crate::state::canary::Canary;
 use crate::state::ceremony::Ceremony;
@@ -164,6 +165,7 @@ fn place(stored: &StoredRow, sealer: &Sealer, state: &mut State) -> Result<(), T
         Canary::KIND => put::<Canary>,
         Erasure::KIND => put::<Erasure>,
         Rotation::KIND => put::<Rotation>,
+        Alert::KIND => put::<Alert>,
         _ => {
             return Err(Tampered { kind: stored.kind.clone(), key: hex::encode(&stored.key), flaw: "unknown kind" });
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{Pendings, Said, Unsaid, happened, within};
+use super::{Alarms, Pendings, Said, Unsaid, happened, within};
 use crate::audit::record::Record;
 use crate::ids::{GroupId, IdentityId, VaultId};
 use crate::policy::{OrgPolicy, VaultPolicy};
@@ -73,6 +73,8 @@ pub struct Office {
     pub policy: OrgPolicy,
     /// True once a second admin was active.
     pub sole_admin_ended: bool,
+    /// The alerts in its log.
+    pub alerts: Alarms,
     pendings: Pendings,
 }
 
@@ -82,10 +84,11 @@ impl Office {
     /// # Errors
     /// [`Unsaid`] if it does not say what its event must: then nothing that is told from it can be believed.
     pub fn take(&mut self, record: &Record) -> Result<(), Unsaid> {
+        let said = Said(record);
+        self.alerts.take(&said)?;
         if !happened(record) {
             return Ok(());
         }
-        let said = Said(record);
         self.pendings.note(&said)?;
         match record.event.as_str() {
             "identity.enrol" | "emergency.admin" => self.enrol(&said),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Begun, Office, Pendings, Said, Unsaid, happened};
+use super::{Alarms, Begun, Office, Pendings, Said, Unsaid, happened};
 use crate::audit::record::Record;
 use crate::ids::{AccountId, GrantId, GroupId, IdentityId};
 use crate::policy::{Hours, VaultPolicy};
@@ -66,6 +66,8 @@ pub struct ClientVault {
     pub scheme: Option<Scheme>,
     /// Its policy.
     pub policy: VaultPolicy,
+    /// The alerts in its log.
+    pub alerts: Alarms,
     pendings: Pendings,
 }
 
@@ -80,6 +82,7 @@ impl ClientVault {
             destroyed: false,
             scheme: None,
             policy: begun.policy.clone(),
+            alerts: Alarms::default(),
             pendings: Pendings::default(),
         }
     }
@@ -89,10 +92,11 @@ impl ClientVault {
     /// # Errors
     /// As [`Office::take`].
     pub fn take(&mut self, record: &Record) -> Result<(), Unsaid> {
+        let said = Said(record);
+        self.alerts.take(&said)?;
         if !happened(record) {
             return Ok(());
         }
-        let said = Said(record);
         self.pendings.note(&said)?;
         match record.event.as_str() {
             "log.open" => {

@@ -1,0 +1,70 @@
+//! Alerts of one log: records that raised an alarm, who was told, how often they escalated, who answered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{Said, Unsaid, happened};
+use crate::ids::IdentityId;
+
+/// An alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// The event of the record that raised it.
+    pub event: String,
+    /// How often it has escalated.
+    pub level: u64,
+    /// Who has been told.
+    pub seen: BTreeSet<IdentityId>,
+    /// Who answered.
+    pub acked: Option<IdentityId>,
+}
+
+/// The alerts of one log, by the place of the record that raised them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Alarms(pub BTreeMap<u64, Alarm>);
+
+impl Alarms {
+    /// Takes the next record. Refusals and failures raise alarms as well.
+    pub(super) fn take(&mut self, said: &Said<'_>) -> Result<(), Unsaid> {
+        let record = said.0;
+        // Records of agents that kept no alerts say `alert` and no level.
+        if record.detail.contains_key("alert") && record.detail.contains_key("alert_level") {
+            let event = record.event.clone();
+            self.0.insert(record.seq, Alarm { event, level: 0, seen: BTreeSet::new(), acked: None });
+        }
+        if !happened(record) {
+            return Ok(());
+        }
+        match record.event.as_str() {
+            "alert.seen" => {
+                let who = actor(said)?;
+                for seq in said.list::<u64>("alert_seqs")? {
+                    self.alarm(said, seq)?.seen.insert(who);
+                }
+            }
+            "alert.ack" => {
+                let who = actor(said)?;
+                self.alarm(said, number(said, "alert_seq")?)?.acked = Some(who);
+            }
+            "alert.escalate" => {
+                let level = number(said, "level")?;
+                self.alarm(said, number(said, "alert_seq")?)?.level = level;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn alarm(&mut self, said: &Said<'_>, seq: u64) -> Result<&mut Alarm, Unsaid> {
+        self.0.get_mut(&seq).ok_or_else(|| said.unsaid("which alert"))
+    }
+}
+
+fn actor(said: &Said<'_>) -> Result<IdentityId, Unsaid> {
+    said.0.actor.as_ref().map(|actor| actor.identity).ok_or_else(|| said.unsaid("who"))
+}
+
+fn number(said: &Said<'_>, name: &'static str) -> Result<u64, Unsaid> {
+    said.0.detail.get(name).and_then(Value::as_u64).ok_or_else(|| said.unsaid(name))
+}
