@@ -230,6 +230,8 @@ fn operations() -> Vec<(&'static str, Operation, &'static [&'static str])> {
         ("see what raised an alarm", O::AlertSee, &["alert.list"]),
         ("answer an alert", O::AlertAck { own: false }, &["alert.ack"]),
         ("answer an alert about oneself", O::AlertAck { own: true }, &["alert.ack"]),
+        ("open or close an incident", O::IncidentManage, &["incident.open", "incident.close"]),
+        ("see an incident", O::IncidentSee, &["incident.list", "incident.show"]),
         ("read what somebody took and knows", O::IdentityReport, &["identity.report"]),
         ("see what waits for a second person", O::PendingSee, &["pending.list", "pending.show"]),
         (

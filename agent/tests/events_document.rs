@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// Families of events.
-const FAMILIES: [&str; 24] = [
+const FAMILIES: [&str; 25] = [
     "log.",
     "agent.",
     "token.",
@@ -33,6 +33,7 @@ const FAMILIES: [&str; 24] = [
     "canary.",
     "rotation.",
     "alert.",
+    "incident.",
 ];
 
 /// What looks like an event and is none: names of commitments, of files and of OCSF's members.

@@ -240,6 +240,10 @@ pub enum Operation {
         /// What they did themselves.
         own: bool,
     },
+    /// Open or close an incident.
+    IncidentManage,
+    /// See an incident.
+    IncidentSee,
     /// See everybody's sessions.
     SessionSeeAll,
     /// End a session.
@@ -428,7 +432,8 @@ fn decide_by_right(operation: Operation, held: &Held<'_>, admin: bool, org_audit
         | Operation::SessionSeeAll
         | Operation::OrgPolicySet
         | Operation::GroupManage
-        | Operation::CampaignManage => by_office(admin),
+        | Operation::CampaignManage
+        | Operation::IncidentManage => by_office(admin),
         Operation::IdentitySeeAll
         | Operation::OrgTrailRead
         | Operation::OrgPolicySee
@@ -461,7 +466,9 @@ fn decide_by_right(operation: Operation, held: &Held<'_>, admin: bool, org_audit
             .or_office(lapsed)
             .ok_or_else(|| held.refusal_or_office(admin || org_auditor)),
         Operation::BreakGlass => held.break_glass(admin || org_auditor),
-        Operation::RequestSee | Operation::RotationSee | Operation::AlertSee => held.overseeing(admin || org_auditor),
+        Operation::RequestSee | Operation::RotationSee | Operation::AlertSee | Operation::IncidentSee => {
+            held.overseeing(admin || org_auditor)
+        }
         Operation::RequestDecide { own, escalated } => {
             let decides = held.with(VaultRole::Manager).or_office(admin && escalated);
             match decides.ok_or_else(|| held.refusal_or_office(admin || org_auditor)) {
@@ -539,6 +546,7 @@ impl Operation {
                 | Self::RequestReview { .. }
                 | Self::AlertSee
                 | Self::AlertAck { .. }
+                | Self::IncidentSee
         )
     }
 
@@ -560,6 +568,7 @@ impl Operation {
                 | Self::RequestSee
                 | Self::RotationSee
                 | Self::AlertSee
+                | Self::IncidentSee
                 | Self::IdentitySeeAll
                 | Self::OrgPolicySee
                 | Self::GroupSee

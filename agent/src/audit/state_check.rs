@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use strongroom_proto::audit::record::Record;
-use strongroom_proto::audit::replay::{Alarm, Alarms, ClientVault, Given, Kept, Office, Person, PersonKey, Unsaid};
+use strongroom_proto::audit::replay::{
+    Affair, Alarm, Alarms, ClientVault, Given, Kept, Office, Person, PersonKey, Unsaid,
+};
 use strongroom_proto::ids::VaultId;
 
 use super::anchor::Anchors;
@@ -13,6 +15,7 @@ use crate::backup::beside::open_token;
 use crate::config::Config;
 use crate::keystore::Keystore as _;
 use crate::state::alert::Alert;
+use crate::state::incident::Incident;
 use crate::state::rows::{Account, Grant, Holder, Identity, Key};
 use crate::state::{LogId, State};
 use crate::store::StoreError;
@@ -223,6 +226,13 @@ fn compare_office(state: &State, office: &Office, differences: &mut Vec<Differen
     comparing.maps("vault", &logged, &vaults);
     comparing.one("the organisation's policy".to_owned(), Some(&office.policy), Some(&state.org_policy));
     comparing.maps("alert", &office.alerts.0, &alarms(state, LogId::Org).0);
+    let affair = |row: &Incident| Affair {
+        vaults: row.vaults.iter().copied().collect(),
+        people: row.people.iter().copied().collect(),
+        closed: row.closed.is_some(),
+    };
+    let incidents = state.incidents.iter().map(|(id, row)| (*id, affair(row))).collect();
+    comparing.maps("incident", &office.incidents.0, &incidents);
     let ended = (Some(&office.sole_admin_ended), Some(&state.org.sole_admin_ended));
     comparing.one("the end of the only admin's exception".to_owned(), ended.0, ended.1);
 }

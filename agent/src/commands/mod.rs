@@ -11,6 +11,7 @@ pub mod group;
 #[cfg(test)]
 mod histories;
 pub mod identity;
+pub mod incident;
 pub mod organisation;
 pub mod pending;
 pub mod policy;

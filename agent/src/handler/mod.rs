@@ -12,6 +12,7 @@ mod connection;
 mod grant;
 mod group;
 mod identity;
+mod incident;
 mod login;
 mod login_ways;
 mod notices;
@@ -305,6 +306,10 @@ impl Service for Agent {
             method::rotation::Dismiss => rotation::dismiss,
             method::alert::List => alert::list,
             method::alert::Ack => alert::ack,
+            method::incident::Open => incident::open,
+            method::incident::List => incident::list,
+            method::incident::Show => incident::show,
+            method::incident::Close => incident::close,
             method::pending::List => pending::list,
             method::pending::Show => pending::show,
             method::pending::Confirm => pending::confirm,

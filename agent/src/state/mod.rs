@@ -9,6 +9,7 @@ pub mod canary;
 pub mod ceremony;
 pub mod erasure;
 pub mod group;
+pub mod incident;
 pub mod pending;
 pub mod recent;
 pub mod request;
@@ -23,7 +24,8 @@ use jiff::Timestamp;
 use strongroom_proto::audit::checkpoint::Origin;
 use strongroom_proto::audit::merkle::{Frontier, Hash};
 use strongroom_proto::ids::{
-    AccountId, CampaignId, CeremonyId, GrantId, GroupId, IdentityId, OrgId, PendingId, RequestId, Slug, VaultId,
+    AccountId, CampaignId, CeremonyId, GrantId, GroupId, IdentityId, IncidentId, OrgId, PendingId, RequestId, Slug,
+    VaultId,
 };
 use strongroom_proto::policy::OrgPolicy;
 use strongroom_proto::words::OrgRole;
@@ -34,6 +36,7 @@ use self::canary::Canary;
 use self::ceremony::Ceremony;
 use self::erasure::Erasure;
 use self::group::{Group, Member};
+use self::incident::Incident;
 use self::pending::Pending;
 use self::recent::Recent;
 use self::request::Request;
@@ -189,6 +192,10 @@ pub struct State {
     pub alerts: Map<AlertPlace, Alert>,
     /// Those that nobody has.
     pub open_alerts: Map<AlertPlace, ()>,
+    /// Incidents, also those that are over.
+    pub incidents: Map<IncidentId, Incident>,
+    /// Those that are not.
+    pub open_incidents: Map<IncidentId, ()>,
     /// Codes taken in the last hour, by identity.
     pub recent: Map<IdentityId, Recent>,
     /// Identities by slug, for ever: a slug is never given twice.
@@ -252,6 +259,8 @@ impl State {
             rotations: Map::new(),
             alerts: Map::new(),
             open_alerts: Map::new(),
+            incidents: Map::new(),
+            open_incidents: Map::new(),
             recent: Map::new(),
             identity_slugs: Map::new(),
             vault_slugs: Map::new(),

@@ -223,7 +223,7 @@ impl<'a> Tx<'a> {
     }
 
     /// Appends a record. If the command changed rows of this log, the record carries the new state digest. A record that raises
-    /// an alarm opens an alert: there is no other way to one, so none is forgotten.
+    /// an alarm opens an alert: there is no other way to one, so none is forgotten. What belongs to an open incident names it.
     ///
     /// # Errors
     /// [`StoreError::Encoding`] if the record breaks the format.
@@ -235,6 +235,10 @@ impl<'a> Tx<'a> {
         let mut frontier = before.as_ref().map_or_else(Frontier::new, |head| head.frontier.clone());
         let seq = frontier.size();
         let mut draft = draft;
+        let incidents = self.state.incidents_of(log, draft.actor.as_ref(), &draft.target);
+        if let Some(incidents) = incidents {
+            draft.detail.entry("incident".to_owned()).or_insert_with(|| incidents.into());
+        }
         if let Some(alert) = alert_of(log, seq, now, &draft) {
             // What tells a record that opened an alert from those of agents that kept none.
             draft.detail.insert("alert_level".to_owned(), alert.level.into());

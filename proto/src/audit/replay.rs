@@ -5,6 +5,7 @@
 //! failed change nothing, except that they may raise an alarm.
 
 mod alert;
+mod incident;
 mod org;
 mod vault;
 
@@ -19,6 +20,7 @@ use super::record::{Record, RecordOutcome, Target};
 use crate::ids::{GroupId, PendingId};
 
 pub use self::alert::{Alarm, Alarms};
+pub use self::incident::{Affair, Affairs};
 pub use self::org::{Begun, Office, Person, PersonKey};
 pub use self::vault::{ClientVault, Given, Kept};
 

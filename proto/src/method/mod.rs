@@ -14,6 +14,7 @@ pub mod code;
 pub mod grant;
 pub mod group;
 pub mod identity;
+pub mod incident;
 pub mod pending;
 pub mod policy;
 pub mod request;
@@ -99,6 +100,10 @@ pub const NAMES: &[&str] = &[
     rotation::Dismiss::NAME,
     alert::List::NAME,
     alert::Ack::NAME,
+    incident::Open::NAME,
+    incident::List::NAME,
+    incident::Show::NAME,
+    incident::Close::NAME,
     pending::List::NAME,
     pending::Show::NAME,
     pending::Confirm::NAME,

@@ -20,6 +20,7 @@ mod group;
 mod hours;
 mod identity;
 mod import;
+mod incident;
 mod key_file;
 mod list;
 mod output;
@@ -179,6 +180,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), CliError> {
         Command::Canary(command) => canary::canary(context, command).await,
         Command::Rotation(command) => rotation::rotation(context, command).await,
         Command::Alert(command) => alert::alert(context, command).await,
+        Command::Incident(command) => incident::incident(context, command).await,
         Command::Pending(command) => pending::pending(context, command).await,
         Command::Policy(command) => policy::policy(context, command).await,
         Command::Ceremony(command) => ceremony::ceremony(context, command).await,

@@ -18,6 +18,7 @@ use crate::state::canary::Canary;
 use crate::state::ceremony::Ceremony;
 use crate::state::erasure::Erasure;
 use crate::state::group::{Group, Member};
+use crate::state::incident::Incident;
 use crate::state::pending::Pending;
 use crate::state::request::Request;
 use crate::state::rotation::Rotation;
@@ -166,6 +167,7 @@ fn place(stored: &StoredRow, sealer: &Sealer, state: &mut State) -> Result<(), T
         Erasure::KIND => put::<Erasure>,
         Rotation::KIND => put::<Rotation>,
         Alert::KIND => put::<Alert>,
+        Incident::KIND => put::<Incident>,
         _ => {
             return Err(Tampered { kind: stored.kind.clone(), key: hex::encode(&stored.key), flaw: "unknown kind" });
         }

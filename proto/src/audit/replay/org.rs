@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{Alarms, Pendings, Said, Unsaid, happened, within};
+use super::{Affairs, Alarms, Pendings, Said, Unsaid, happened, within};
 use crate::audit::record::Record;
 use crate::ids::{GroupId, IdentityId, VaultId};
 use crate::policy::{OrgPolicy, VaultPolicy};
@@ -73,6 +73,8 @@ pub struct Office {
     pub policy: OrgPolicy,
     /// True once a second admin was active.
     pub sole_admin_ended: bool,
+    /// Every incident there has been.
+    pub incidents: Affairs,
     /// The alerts in its log.
     pub alerts: Alarms,
     pendings: Pendings,
@@ -153,6 +155,8 @@ impl Office {
                 vault.ok_or_else(|| said.unsaid("which vault"))?.destroyed = true;
                 Ok(())
             }
+            "incident.open" => self.incidents.open(&said),
+            "incident.close" => self.incidents.close(&said),
             "pending.confirm" => self.confirm(&said),
             "pending.reject" | "pending.lapse" => self.undo(&said),
             _ => Ok(()),
