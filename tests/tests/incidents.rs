@@ -10,6 +10,7 @@ use strongroom_proto::error::ErrorKind;
 use strongroom_proto::ids::{IncidentId, Slug};
 use strongroom_proto::method::identity::Revoke;
 use strongroom_proto::method::incident::{Close, List, Open, Opened, Show};
+use strongroom_proto::method::session::Whoami;
 use strongroom_proto::method::vault::{Freeze, List as Vaults, Thaw};
 use strongroom_proto::words::{Algorithm, IncidentCause, OrgRole, OtpKind, VaultRole};
 use strongroom_tests::clients::Clients;
@@ -102,6 +103,8 @@ async fn an_incident_stops_all_of_it_or_nothing_and_outlives_a_restart() {
     house.clients.organisation.start();
     house.clients.admin = house.clients.organisation.admin.connect().await;
     assert_eq!(listed(&mut house.clients.admin).await, 2);
+    let notices = house.clients.admin.call(&Whoami {}).await.unwrap().session.notices;
+    assert!(notices.contains(&"2 incidents wait to be closed: strongroom incident ls".to_owned()), "{notices:?}");
     assert_eq!(code(&mut house.clients.tech.connect().await, "acme/quick").await, Some(ErrorKind::Frozen));
     let thaw = Close { thaw: true, resume: true, ..close(opened.incident) };
     let closed = house.clients.admin.call(&thaw).await.unwrap();
@@ -133,6 +136,7 @@ async fn closing_lists_the_seeds_to_replace_and_thaws_what_it_froze_if_asked() {
         assert_eq!(code(&mut tech, "acme/counter").await, None);
     }
     let opened = house.begin(&["acme"], &["jana"]).await;
+    assert_eq!(code(&mut tech, "bluewater/vpn").await, None);
 
     let flawed = Close { window_h: Some(0), ..close(opened.incident) };
     assert_eq!(kind(house.clients.admin.call(&flawed).await), Some(ErrorKind::InvalidParams));
@@ -159,6 +163,9 @@ async fn closing_lists_the_seeds_to_replace_and_thaws_what_it_froze_if_asked() {
         assert_eq!(said.record.detail["accounts"].as_str().unwrap().split(' ').count(), accounts, "{vault}");
         assert_eq!(said.record.detail["incident"], opened.incident.to_string().as_str());
     }
+    let log = read_log(&mut auditor, Some("bluewater")).await;
+    let others = log.iter().rfind(|entry| entry.is("code.release", RecordOutcome::Ok)).unwrap();
+    assert!(!others.record.detail.contains_key("incident"), "it is about neither this vault nor who took that");
     // It is over: what follows names it no more.
     let log = read_log(&mut auditor, Some("acme")).await;
     assert!(!log.last().unwrap().record.detail.contains_key("incident"));

@@ -294,10 +294,13 @@ fn compare_vault(state: &State, vault: VaultId, told: &ClientVault, differences:
 mod tests {
     use super::*;
     use crate::state::alert::Answer;
+    use crate::state::incident::IncidentNames;
     use crate::state::rows::Row as _;
     use crate::store::sqlite::Store;
     use crate::store::tests::Bench;
     use crate::store::tx::{Draft, Tx};
+    use jiff::Timestamp;
+    use strongroom_proto::ids::IncidentId;
     use strongroom_proto::words::{IdentityStatus, OrgRole};
 
     /// Does what somebody could do who has the store's keys: rows, digest and head all fit, and the record speaks of something else.
@@ -370,6 +373,41 @@ mod tests {
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(found[0].about == "alert 2" && found[0].to_string().contains("acked: None"), "{}", found[0]);
         assert!(found[1].about == "alert 3" && found[1].held.is_none(), "{}", found[1]);
+    }
+
+    #[tokio::test]
+    async fn an_incident_that_no_record_opened_or_closed_is_found() {
+        let bench = Bench::new();
+        let store = bench.founded().await;
+        let opened_by = *store.view().identities.keys().next().unwrap();
+        let incident = move |id| Incident {
+            id,
+            opened_at: Timestamp::UNIX_EPOCH,
+            opened_by,
+            vaults: Vec::new(),
+            people: vec![opened_by],
+            froze: Vec::new(),
+            suspended: Vec::new(),
+            closed: None,
+            names: IncidentNames::default(),
+        };
+        let (known, other) = (IncidentId::random(), IncidentId::random());
+        let opened = store.submit(move |tx| {
+            tx.put(incident(known))?;
+            let draft = Draft::new("incident.open").detail("incident", known.to_string());
+            Ok(((), tx.append(LogId::Org, draft.detail("people", opened_by.to_string()))?))
+        });
+        opened.await.unwrap();
+        assert_eq!(check(&store.view(), store.readers()).unwrap().differences, []);
+        forge(&store, move |tx| {
+            let closed = Some(Answer { identity: opened_by, at: tx.now });
+            tx.put(Incident { closed, ..incident(known) }).unwrap();
+            tx.put(incident(other)).unwrap();
+        })
+        .await;
+        let found = check(&store.view(), store.readers()).unwrap().differences;
+        let about: BTreeSet<String> = found.iter().map(|one| one.about.clone()).collect();
+        assert_eq!(about, BTreeSet::from([format!("incident {known}"), format!("incident {other}")]));
     }
 
     #[tokio::test]

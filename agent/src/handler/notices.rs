@@ -47,6 +47,10 @@ pub(super) fn notices(
         notices.extend(streams.iter().take(EACH_MAX).map(|behind| format!("Look at {behind}.")));
     }
     unanswered(view, caller, now, &mut notices);
+    let incidents = view.open_incidents.len();
+    if incidents > 0 && caller.may(view, Operation::IncidentManage, now).is_ok() {
+        notices.push(format!("{} to be closed: strongroom incident ls", waits(incidents, "incident")));
+    }
     let requests =
         open(view).filter(|request| request.status(now) == RequestStatus::Waiting && !request.awaits_review());
     let decides = |request: &&Request| {
