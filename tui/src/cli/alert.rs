@@ -5,7 +5,10 @@ use std::str::FromStr;
 
 use clap::Subcommand;
 use serde::Serialize;
+use strongroom_proto::client::{CallError, Client};
+use strongroom_proto::error::ErrorKind;
 use strongroom_proto::ids::Slug;
+use strongroom_proto::method::Receipt;
 use strongroom_proto::method::alert::{Ack, Item, List, ListResult, Seen};
 
 use super::context::Context;
@@ -72,11 +75,25 @@ impl fmt::Display for Place {
     }
 }
 
-#[derive(Serialize)]
-struct Answered<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    vault: Option<&'a Slug>,
-    seq: u64,
+/// `strongroom.alerts_answered/1`: members are only ever added.
+#[derive(Debug, Default, Serialize)]
+struct Acked {
+    answered: Vec<Answered>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    failed: Vec<Failed>,
+}
+
+#[derive(Debug, Serialize)]
+struct Answered {
+    alert: String,
+    receipt: Receipt,
+}
+
+#[derive(Debug, Serialize)]
+struct Failed {
+    alert: String,
+    kind: ErrorKind,
+    message: String,
 }
 
 pub(super) async fn alert(context: &Context, command: Alert) -> Result<(), CliError> {
@@ -87,16 +104,43 @@ pub(super) async fn alert(context: &Context, command: Alert) -> Result<(), CliEr
         }
         Alert::Ack { alerts, note } => {
             let mut client = context.log_in().await?;
-            for place in &alerts {
-                let Place { vault, seq } = place;
-                let ack = Ack { vault: vault.clone(), seq: *seq, note: note.clone() };
-                let changed = client.call(&ack).await?;
-                let body = Answered { vault: vault.as_ref(), seq: *seq };
-                let sentence = format!("Alert {place} is answered");
-                context.out.changed("strongroom.alert_answered/1", body, &changed.receipt, &sentence)?;
+            let acked = ack(&mut client, &alerts, &note).await?;
+            let Acked { answered, failed } = &acked;
+            let done = |one: &Answered| format!("Alert {} is answered (record {})\n", one.alert, one.receipt.seq);
+            let lines: String = answered.iter().map(done).collect();
+            let lines = if context.out.quiet { "" } else { &lines };
+            context.out.answer("strongroom.alerts_answered/1", &acked, lines)?;
+            if failed.is_empty() {
+                return Ok(());
             }
-            Ok(())
+            let why: Vec<String> = failed.iter().map(|one| format!("{}: {}", one.alert, one.message)).collect();
+            let (count, all) = (failed.len(), alerts.len());
+            Err(CliError::partly_done(format!("{count} of {all} alerts were not answered. {}", why.join(" "))))
         }
+    }
+}
+
+/// Answers alerts one by one.
+///
+/// # Errors
+/// The refusal of the first, if none could be answered, and any failure of the connection.
+async fn ack(client: &mut Client, alerts: &[Place], note: &str) -> Result<Acked, CliError> {
+    let (mut acked, mut first) = (Acked::default(), None);
+    for place in alerts {
+        let ack = Ack { vault: place.vault.clone(), seq: place.seq, note: note.to_owned() };
+        let alert = place.to_string();
+        match client.call(&ack).await {
+            Ok(changed) => acked.answered.push(Answered { alert, receipt: changed.receipt }),
+            Err(CallError::Failure(failure)) => {
+                acked.failed.push(Failed { alert, kind: failure.kind, message: failure.message.clone() });
+                first.get_or_insert(CallError::Failure(failure));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match first.filter(|_| acked.answered.is_empty()) {
+        Some(error) => Err(error.into()),
+        None => Ok(acked),
     }
 }
 
@@ -132,7 +176,9 @@ fn text(list: &ListResult, terminal: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scripted::{agent, refusal};
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn an_alert_is_called_by_its_place() {
@@ -142,6 +188,21 @@ mod tests {
         for text in ["", "acme", "acme/", "/41", "acme/x", "Acme/4", "-1", "acme/4/1"] {
             assert!(place(text).is_err(), "{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_could_be_answered_is_although_something_could_not() {
+        let changed = json!({ "receipt": { "log": "l", "seq": 7, "leaf": "ab" } });
+        let places: Vec<Place> = ["3", "acme/5"].iter().map(|text| text.parse().unwrap()).collect();
+        let (mut client, asked) = agent(vec![refusal("conflict"), changed]);
+        let acked = ack(&mut client, &places, "looked").await.unwrap();
+        assert_eq!((acked.answered[0].alert.as_str(), acked.failed[0].alert.as_str()), ("acme/5", "3"));
+        drop(client);
+        let asked = asked.await.unwrap();
+        assert_eq!(asked[1], json!(["alert.ack", { "vault": "acme", "seq": 5, "note": "looked" }]));
+        let (mut client, _) = agent(vec![refusal("conflict"), refusal("denied")]);
+        let error = ack(&mut client, &places, "looked").await.unwrap_err();
+        assert_eq!(error.kind, "conflict", "if nothing was, the first refusal is the answer");
     }
 
     #[test]
