@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde::Deserialize;
 use strongroom_proto::words::Scheme;
 
@@ -12,6 +13,7 @@ use crate::keystore::pkcs11::TokenConfig;
 pub use crate::login_section::Login;
 use crate::pin::PinSource;
 use crate::server::Limits;
+use crate::state::alert::Escalation;
 use crate::streams::section::{self, StreamConfig};
 pub use crate::token_section::Token;
 use crate::witness::section::WitnessConfig;
@@ -72,6 +74,9 @@ pub struct Config {
     /// How long the logs' records stay.
     #[serde(default)]
     pub retention: Retention,
+    /// What happens to alerts that nobody answers.
+    #[serde(default)]
+    pub alerts: Alerts,
     /// Copies of the logs for others.
     #[serde(rename = "stream", default)]
     pub streams: Vec<StreamConfig>,
@@ -123,6 +128,16 @@ pub struct Checkpoint {
 pub struct Reconcile {
     /// After this long each, in seconds, and when the agent stops.
     pub every_s: u64,
+}
+
+/// What happens to alerts that nobody answers.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Alerts {
+    /// One escalates after this long, and again after as long, in seconds.
+    pub escalate_after_s: u64,
+    /// How often at most; 0 means never.
+    pub levels: u32,
 }
 
 /// What connections may take.
@@ -185,6 +200,21 @@ impl Default for Reconcile {
 impl Default for Retention {
     fn default() -> Self {
         Self { online_months: 13 }
+    }
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Self { escalate_after_s: 3600, levels: 3 }
+    }
+}
+
+impl Alerts {
+    /// The same, as alerts are judged by it.
+    #[must_use]
+    pub fn escalation(&self) -> Escalation {
+        let after = i64::try_from(self.escalate_after_s).unwrap_or(i64::MAX);
+        Escalation { after: SignedDuration::from_secs(after), levels: self.levels }
     }
 }
 
@@ -314,6 +344,7 @@ impl Config {
             ("interval_s", self.checkpoint.interval_s, 1),
             ("records", self.checkpoint.records, 1),
             ("every_s", self.reconcile.every_s, 1),
+            ("escalate_after_s", self.alerts.escalate_after_s, 1),
             ("connections", self.limits.connections as u64, 1),
             ("connections_per_uid", self.limits.connections_per_uid as u64, 1),
             ("login_deadline_s", self.limits.login_deadline_s, 1),
@@ -424,6 +455,8 @@ mod tests {
             "interval_s",
             "records",
             "every_s",
+            "escalate_after_s",
+            "levels",
             "connections",
             "connections_per_uid",
             "login_deadline_s",

@@ -268,6 +268,7 @@ pub async fn run(config: &Config, pin: PinForWorkers, stop: CancellationToken) -
         streams: Arc::new(Streams::begin(&store, &config.streams)?),
         ledger: Arc::default(),
         retention: config.retention.clone(),
+        escalation: config.alerts.escalation(),
         ceremony: tokio::sync::Mutex::default(),
         keys_in_use: tokio::sync::RwLock::default(),
     });

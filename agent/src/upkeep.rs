@@ -1,5 +1,6 @@
 //! What the running agent does when a time has come and nobody calls: what nobody confirmed lapses and what nobody decided
-//! expires, and rights that nobody confirmed end, on record; whose certificate was revoked is logged out.
+//! expires, and rights that nobody confirmed end, on record; alerts that nobody answered escalate; whose certificate was revoked is logged
+//! out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,28 +8,49 @@ use std::time::Duration;
 use strongroom_proto::words::{PendingStatus, RequestStatus};
 use tokio_util::sync::CancellationToken;
 
-use crate::commands::{pending, request};
+use crate::commands::{alert, pending, request};
 use crate::erasing::erase;
 use crate::handler::{Agent, review};
+use crate::state::alert::Escalation;
 
-/// How often it is looked. Decisions do not wait for it: what has lapsed gives nothing from that moment on.
+/// How often it is looked, unless alerts escalate faster. Decisions do not wait for it: what has lapsed gives nothing from that
+/// moment on.
 const TICK: Duration = Duration::from_secs(20);
 /// Rows that one commit changes at most, so that releases interleave.
 const BATCH_LEN: usize = 100;
 
 /// Looks until told to stop.
 pub(crate) async fn run(agent: Arc<Agent>, stop: CancellationToken) {
+    let tick = tick(agent.escalation);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(TICK) => {}
+            () = tokio::time::sleep(tick) => {}
         }
         lapse(&agent).await;
         expire(&agent).await;
         settle(&agent).await;
+        escalate(&agent).await;
         erase(&agent).await;
         agent.end_revoked().await;
         agent.raise_alarms();
+    }
+}
+
+/// Four looks within the time after which alerts escalate, if that is short.
+fn tick(escalation: Escalation) -> Duration {
+    let after = u64::try_from(escalation.after.as_secs()).unwrap_or(0);
+    Duration::from_millis((after.saturating_mul(1000) / 4).max(250)).min(TICK)
+}
+
+async fn escalate(agent: &Agent) {
+    let (escalation, now) = (agent.escalation, agent.now());
+    if alert::overdue(&agent.store.view(), escalation, now).next().is_none() {
+        return;
+    }
+    match agent.store.submit(move |tx| alert::escalate(tx, escalation, BATCH_LEN)).await {
+        Ok(escalated) => tracing::warn!(count = escalated.value(), "ALERT: nobody has answered alerts in time"),
+        Err(refused) => tracing::warn!(?refused, "that alerts escalated could not be recorded"),
     }
 }
 

@@ -227,6 +227,11 @@ fn operations() -> Vec<(&'static str, Operation, &'static [&'static str])> {
         ("say what is a canary", O::CanaryManage, &["canary.set", "canary.clear", "canary.list"]),
         ("see the rotation list", O::RotationSee, &["rotation.list"]),
         ("answer for keeping a seed on it", O::RotationDismiss, &["rotation.dismiss"]),
+        ("see what raised an alarm", O::AlertSee, &["alert.list"]),
+        ("answer an alert", O::AlertAck { own: false }, &["alert.ack"]),
+        ("answer an alert about oneself", O::AlertAck { own: true }, &["alert.ack"]),
+        ("open or close an incident", O::IncidentManage, &["incident.open", "incident.close"]),
+        ("see an incident", O::IncidentSee, &["incident.list", "incident.show"]),
         ("read what somebody took and knows", O::IdentityReport, &["identity.report"]),
         ("see what waits for a second person", O::PendingSee, &["pending.list", "pending.show"]),
         (

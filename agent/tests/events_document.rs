@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// Families of events.
-const FAMILIES: [&str; 24] = [
+const FAMILIES: [&str; 26] = [
     "log.",
     "witness.",
     "agent.",
@@ -33,6 +33,8 @@ const FAMILIES: [&str; 24] = [
     "review.",
     "canary.",
     "rotation.",
+    "alert.",
+    "incident.",
 ];
 
 /// What looks like an event and is none: names of commitments, of files and of OCSF's members.

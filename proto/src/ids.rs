@@ -257,6 +257,10 @@ id! {
     /// Identifies a change that waits, or waited, for a second person.
     PendingId
 }
+id! {
+    /// Identifies an incident for ever.
+    IncidentId
+}
 
 #[cfg(test)]
 mod tests {

@@ -263,6 +263,18 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// Why a seed has to be replaced after an incident.
+    IncidentCause {
+        /// Somebody of the incident took its codes.
+        Taken = "taken",
+        /// Its codes were given in a vault of the incident.
+        Exposed = "exposed",
+        /// It is on the rotation list.
+        Listed = "listed",
+    }
+}
+
+vocabulary! {
     /// How far a request is.
     RequestStatus {
         /// Waits for approvals.

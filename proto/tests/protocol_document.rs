@@ -17,8 +17,8 @@ use strongroom_proto::login::{
     attestation_challenge, endorsement_text, login_text, step_up_text,
 };
 use strongroom_proto::method::{
-    self, Method, account, agent, audit, canary, ceremony, code, grant, group, identity, pending, policy, request,
-    review, rotation, session, vault,
+    self, Method, account, agent, alert, audit, canary, ceremony, code, grant, group, identity, incident, pending,
+    policy, request, review, rotation, session, vault,
 };
 use strongroom_proto::policy::{BreakGlass, Harvest, OrgPolicy, TicketPattern, VaultPolicy};
 use strongroom_proto::rpc::{Outcome, REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Request, Response};
@@ -114,6 +114,7 @@ fn limits_and_words_are_those_of_the_code() {
     check("pending kind", words::PendingKind::ALL.iter().map(|word| word.as_str()).collect());
     check("pending status", words::PendingStatus::ALL.iter().map(|word| word.as_str()).collect());
     check("rotation cause", words::RotationCause::ALL.iter().map(|word| word.as_str()).collect());
+    check("incident cause", words::IncidentCause::ALL.iter().map(|word| word.as_str()).collect());
     check("request kind", words::RequestKind::ALL.iter().map(|word| word.as_str()).collect());
     check("request status", words::RequestStatus::ALL.iter().map(|word| word.as_str()).collect());
     for state in [agent::State::Ready, agent::State::HsmUnavailable, agent::State::Sealed] {
@@ -342,6 +343,12 @@ fn every_method_has_an_example_that_its_types_read() {
                         canary::Set,
                         canary::Clear,
                         canary::List,
+                        alert::List,
+                        alert::Ack,
+                        incident::Open,
+                        incident::List,
+                        incident::Show,
+                        incident::Close,
                         rotation::List,
                         rotation::Dismiss,
                         group::List,

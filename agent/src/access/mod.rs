@@ -233,6 +233,17 @@ pub enum Operation {
     RotationSee,
     /// Answer for keeping one of them.
     RotationDismiss,
+    /// See what raised an alarm in a log.
+    AlertSee,
+    /// Answer it.
+    AlertAck {
+        /// What they did themselves.
+        own: bool,
+    },
+    /// Open or close an incident.
+    IncidentManage,
+    /// See an incident.
+    IncidentSee,
     /// See everybody's sessions.
     SessionSeeAll,
     /// End a session.
@@ -421,7 +432,8 @@ fn decide_by_right(operation: Operation, held: &Held<'_>, admin: bool, org_audit
         | Operation::SessionSeeAll
         | Operation::OrgPolicySet
         | Operation::GroupManage
-        | Operation::CampaignManage => by_office(admin),
+        | Operation::CampaignManage
+        | Operation::IncidentManage => by_office(admin),
         Operation::IdentitySeeAll
         | Operation::OrgTrailRead
         | Operation::OrgPolicySee
@@ -454,7 +466,9 @@ fn decide_by_right(operation: Operation, held: &Held<'_>, admin: bool, org_audit
             .or_office(lapsed)
             .ok_or_else(|| held.refusal_or_office(admin || org_auditor)),
         Operation::BreakGlass => held.break_glass(admin || org_auditor),
-        Operation::RequestSee | Operation::RotationSee => held.overseeing(admin || org_auditor),
+        Operation::RequestSee | Operation::RotationSee | Operation::AlertSee | Operation::IncidentSee => {
+            held.overseeing(admin || org_auditor)
+        }
         Operation::RequestDecide { own, escalated } => {
             let decides = held.with(VaultRole::Manager).or_office(admin && escalated);
             match decides.ok_or_else(|| held.refusal_or_office(admin || org_auditor)) {
@@ -462,7 +476,7 @@ fn decide_by_right(operation: Operation, held: &Held<'_>, admin: bool, org_audit
                 decision => decision,
             }
         }
-        Operation::RequestReview { own } => match held.overseeing(admin || org_auditor) {
+        Operation::RequestReview { own } | Operation::AlertAck { own } => match held.overseeing(admin || org_auditor) {
             Ok(_) if own => Err(Denial::OwnHand),
             decision => decision,
         },
@@ -530,6 +544,9 @@ impl Operation {
                 | Self::GrantEnd { .. }
                 | Self::RequestSee
                 | Self::RequestReview { .. }
+                | Self::AlertSee
+                | Self::AlertAck { .. }
+                | Self::IncidentSee
         )
     }
 
@@ -550,6 +567,8 @@ impl Operation {
                 | Self::CeremonySee
                 | Self::RequestSee
                 | Self::RotationSee
+                | Self::AlertSee
+                | Self::IncidentSee
                 | Self::IdentitySeeAll
                 | Self::OrgPolicySee
                 | Self::GroupSee

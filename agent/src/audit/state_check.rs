@@ -6,13 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use strongroom_proto::audit::record::Record;
-use strongroom_proto::audit::replay::{ClientVault, Given, Kept, LogState, Office, Person, PersonKey, Says, Unsaid};
+use strongroom_proto::audit::replay::{
+    Affair, Alarm, Alarms, ClientVault, Given, Kept, LogState, Office, Person, PersonKey, Says, Unsaid,
+};
 use strongroom_proto::ids::VaultId;
 
 use super::anchor::Anchors;
 use crate::backup::beside::open_token;
 use crate::config::Config;
 use crate::keystore::Keystore as _;
+use crate::state::alert::Alert;
+use crate::state::incident::Incident;
 use crate::state::rows::{Account, Grant, Holder, Identity, Key};
 use crate::state::{LogId, State};
 use crate::store::StoreError;
@@ -270,8 +274,27 @@ fn compare_office(state: &State, office: &Office, differences: &mut Vec<Differen
     let logged = office.vaults.iter().map(|(id, begun)| (*id, begun.destroyed)).collect();
     comparing.maps("vault", &logged, &vaults);
     comparing.one("the organisation's policy".to_owned(), Some(&office.policy), Some(&state.org_policy));
+    comparing.maps("alert", &office.alerts.0, &alarms(state, LogId::Org).0);
+    let affair = |row: &Incident| Affair {
+        vaults: row.vaults.iter().copied().collect(),
+        people: row.people.iter().copied().collect(),
+        closed: row.closed.is_some(),
+    };
+    let incidents = state.incidents.iter().map(|(id, row)| (*id, affair(row))).collect();
+    comparing.maps("incident", &office.incidents.0, &incidents);
     let ended = (Some(&office.sole_admin_ended), Some(&state.org.sole_admin_ended));
     comparing.one("the end of the only admin's exception".to_owned(), ended.0, ended.1);
+}
+
+/// The alerts of a log as the rows have them.
+fn alarms(state: &State, log: LogId) -> Alarms {
+    let alarm = |alert: &Alert| Alarm {
+        event: alert.event.clone(),
+        level: alert.level.into(),
+        seen: alert.seen.iter().map(|seen| seen.identity).collect(),
+        acked: alert.acked.map(|answer| answer.identity),
+    };
+    Alarms(state.alerts_of(log).map(|alert| (alert.seq, alarm(alert))).collect())
 }
 
 fn compare_vault(state: &State, vault: VaultId, told: &ClientVault, differences: &mut Vec<Difference>) {
@@ -302,6 +325,7 @@ fn compare_vault(state: &State, vault: VaultId, told: &ClientVault, differences:
     };
     let accounts = state.accounts_of(vault).map(|row| (row.id, kept(row))).collect();
     comparing.maps("account", &told.accounts, &accounts);
+    comparing.maps("alert", &told.alerts.0, &alarms(state, LogId::Vault(vault)).0);
     let destroyed = state.vaults.get(&vault).is_some_and(|row| row.destroyed_at.is_some());
     comparing.one("its end".to_owned(), Some(&told.destroyed), Some(&destroyed));
     let Some(policy) = state.policies.get(&vault) else {
@@ -318,10 +342,14 @@ fn compare_vault(state: &State, vault: VaultId, told: &ClientVault, differences:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::alert::Answer;
+    use crate::state::incident::IncidentNames;
     use crate::state::rows::Row as _;
     use crate::store::sqlite::Store;
     use crate::store::tests::Bench;
     use crate::store::tx::{Draft, Tx};
+    use jiff::Timestamp;
+    use strongroom_proto::ids::IncidentId;
     use strongroom_proto::words::{IdentityStatus, OrgRole};
 
     /// Does what somebody could do who has the store's keys: rows, digest and head all fit, and the record speaks of something else.
@@ -368,6 +396,67 @@ mod tests {
         let checked = check(&store.view(), store.readers()).unwrap();
         assert_eq!(checked.differences, []);
         assert_eq!(checked.unreadable[0].1.to_string(), "record 2 (identity.suspend) does not say whom");
+    }
+
+    #[tokio::test]
+    async fn an_alert_that_was_answered_without_a_record_is_found() {
+        let bench = Bench::new();
+        let store = bench.founded().await;
+        let raise = |what: &'static str| {
+            store.submit(move |tx| Ok(((), tx.append(LogId::Org, Draft::new("stream.behind").detail("alert", what))?)))
+        };
+        raise("one").await.unwrap();
+        raise("two").await.unwrap();
+        let differences = |store: &Store| check(&store.view(), store.readers()).unwrap().differences;
+        assert_eq!((differences(&store), store.view().open_alerts.len()), (Vec::new(), 2));
+        forge(&store, |tx| {
+            let mut alert = tx.state.alerts_of(LogId::Org).next().unwrap().clone();
+            let identity = *tx.state.identities.keys().next().unwrap();
+            alert.acked = Some(Answer { identity, at: tx.now });
+            tx.put(alert).unwrap();
+            let gone = tx.state.alerts_of(LogId::Org).nth(1).unwrap().clone();
+            tx.delete(&gone);
+        })
+        .await;
+        let found = differences(&store);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].about == "alert 2" && found[0].to_string().contains("acked: None"), "{}", found[0]);
+        assert!(found[1].about == "alert 3" && found[1].held.is_none(), "{}", found[1]);
+    }
+
+    #[tokio::test]
+    async fn an_incident_that_no_record_opened_or_closed_is_found() {
+        let bench = Bench::new();
+        let store = bench.founded().await;
+        let opened_by = *store.view().identities.keys().next().unwrap();
+        let incident = move |id| Incident {
+            id,
+            opened_at: Timestamp::UNIX_EPOCH,
+            opened_by,
+            vaults: Vec::new(),
+            people: vec![opened_by],
+            froze: Vec::new(),
+            suspended: Vec::new(),
+            closed: None,
+            names: IncidentNames::default(),
+        };
+        let (known, other) = (IncidentId::random(), IncidentId::random());
+        let opened = store.submit(move |tx| {
+            tx.put(incident(known))?;
+            let draft = Draft::new("incident.open").detail("incident", known.to_string());
+            Ok(((), tx.append(LogId::Org, draft.detail("people", opened_by.to_string()))?))
+        });
+        opened.await.unwrap();
+        assert_eq!(check(&store.view(), store.readers()).unwrap().differences, []);
+        forge(&store, move |tx| {
+            let closed = Some(Answer { identity: opened_by, at: tx.now });
+            tx.put(Incident { closed, ..incident(known) }).unwrap();
+            tx.put(incident(other)).unwrap();
+        })
+        .await;
+        let found = check(&store.view(), store.readers()).unwrap().differences;
+        let about: BTreeSet<String> = found.iter().map(|one| one.about.clone()).collect();
+        assert_eq!(about, BTreeSet::from([format!("incident {known}"), format!("incident {other}")]));
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 //! it; changes rows; and appends the records that say so. A refusal names the denial to be recorded instead.
 
 pub mod account;
+pub mod alert;
 pub mod canary;
 pub mod ceremony;
 pub mod erasure;
@@ -10,6 +11,7 @@ pub mod group;
 #[cfg(test)]
 mod histories;
 pub mod identity;
+pub mod incident;
 pub mod organisation;
 pub mod pending;
 pub mod policy;

@@ -7,6 +7,7 @@ use strongroom_proto::method::agent::{Health, SecondToken, State, Status, Status
 use strongroom_proto::rpc::PROTOCOL_VERSION;
 
 use super::{Agent, Answer, Connection};
+use crate::commands::Caller;
 use crate::keystore::worker::{TokenState, WorkerStatus, Workers};
 use crate::state::State as Published;
 
@@ -42,6 +43,7 @@ pub(super) async fn status(
         certificates: agent.authorities.any(),
         overdue: agent.overdue.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         streams: Vec::new(),
+        alerts: watcher(agent, connection).and_then(|caller| super::alert::open(&view, &caller, agent.now())),
     };
     // What streams are called and how much they carry is for those who read the trail; that one is behind, for everybody who
     // watches this agent.
@@ -52,6 +54,13 @@ pub(super) async fn status(
         result.overdue.push("a copy of the trail is behind: strongroom status --streams".to_owned());
     }
     Ok(result.into())
+}
+
+/// Who asks, if they have a session. Asking for the status keeps none alive.
+fn watcher(agent: &Agent, connection: &Connection) -> Option<Caller> {
+    let session = connection.session.as_ref()?;
+    let lives = agent.sessions.lives(session.id) && agent.now() < session.expires_at;
+    lives.then(|| Caller { actor: session.actor(), from: session.from.clone() })
 }
 
 /// True in a session of an org admin or auditor. Asking for the status keeps no session alive.

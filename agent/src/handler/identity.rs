@@ -193,7 +193,7 @@ pub(super) async fn revoke(
 /// Ends all sessions of an identity for which nothing new is committed any more. What was committed before is drained:
 /// connections close, so unwritten replies are dropped, and written ones are waited for until the peer has read them. Gives
 /// the number of sessions, and whether all replies landed in time.
-async fn cut_off(agent: &Agent, identity: IdentityId, cause: &'static str) -> (u64, bool) {
+pub(super) async fn cut_off(agent: &Agent, identity: IdentityId, cause: &'static str) -> (u64, bool) {
     let sessions = agent.sessions.end_where(|session| session.identity == identity);
     let drained = agent.flights.drained(identity, DRAIN_LIMIT).await;
     if !drained {

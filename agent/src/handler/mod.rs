@@ -2,6 +2,7 @@
 
 mod account;
 mod agent;
+mod alert;
 mod audit;
 mod brake;
 mod canary;
@@ -11,6 +12,7 @@ mod connection;
 mod grant;
 mod group;
 mod identity;
+mod incident;
 mod login;
 mod login_ways;
 mod notices;
@@ -52,6 +54,7 @@ use crate::second::SecondWorkers;
 use crate::server::{Held, Peer, Reply, Service};
 use crate::session::flights::Flights;
 use crate::session::registry::Registry;
+use crate::state::alert::Escalation;
 use crate::state::{LogId, State};
 use crate::store::sqlite::{Clock, Store};
 use crate::streams::Streams;
@@ -91,6 +94,8 @@ pub struct Agent {
     pub default_scheme: Scheme,
     /// What an operator should have done by now, in sentences.
     pub overdue: Mutex<Vec<String>>,
+    /// When alerts that nobody answers escalate.
+    pub escalation: Escalation,
     /// Copies of the logs for others.
     pub streams: Arc<Streams>,
     /// Which uses of vault keys no record stands for.
@@ -305,6 +310,12 @@ impl Service for Agent {
             method::canary::List => canary::list,
             method::rotation::List => rotation::list,
             method::rotation::Dismiss => rotation::dismiss,
+            method::alert::List => alert::list,
+            method::alert::Ack => alert::ack,
+            method::incident::Open => incident::open,
+            method::incident::List => incident::list,
+            method::incident::Show => incident::show,
+            method::incident::Close => incident::close,
             method::pending::List => pending::list,
             method::pending::Show => pending::show,
             method::pending::Confirm => pending::confirm,

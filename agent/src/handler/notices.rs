@@ -8,7 +8,7 @@ use strongroom_proto::words::{IdentityStatus, PendingStatus, RequestStatus, Vaul
 
 use crate::access::Operation;
 use crate::commands::request::slug;
-use crate::commands::{Caller, pending, request};
+use crate::commands::{Caller, alert, pending, request};
 use crate::identity::{Alarm, HeldBack};
 use crate::state::State;
 use crate::state::request::Request;
@@ -45,6 +45,11 @@ pub(super) fn notices(
     if caller.may(view, Operation::OrgTrailRead, now).is_ok() {
         held(held_back, now, &mut notices);
         notices.extend(streams.iter().take(EACH_MAX).map(|behind| format!("Look at {behind}.")));
+    }
+    unanswered(view, caller, now, &mut notices);
+    let incidents = view.open_incidents.len();
+    if incidents > 0 && caller.may(view, Operation::IncidentManage, now).is_ok() {
+        notices.push(format!("{} to be closed: strongroom incident ls", waits(incidents, "incident")));
     }
     let requests =
         open(view).filter(|request| request.status(now) == RequestStatus::Waiting && !request.awaits_review());
@@ -114,6 +119,15 @@ fn vaults(view: &State, caller: &Caller, now: Timestamp, notices: &mut Vec<Strin
 
 fn open(view: &State) -> impl Iterator<Item = &Request> {
     view.open_requests.keys().filter_map(|(_, id)| view.requests.get(id))
+}
+
+/// What raised an alarm has a notice of its own kind above; here is what nobody has answered in time.
+fn unanswered(view: &State, caller: &Caller, now: Timestamp, notices: &mut Vec<String>) {
+    let escalated = view.open_alerts.keys().filter_map(|place| view.alerts.get(place)).filter(|alert| alert.level > 0);
+    let count = escalated.filter(|alert| alert::may_ack(view, caller, alert, now).is_ok()).count();
+    if count > 0 {
+        notices.push(format!("{} for an answer for too long: strongroom alert ls", waits(count, "alert")));
+    }
 }
 
 /// A break-glass nags everybody concerned until somebody else has looked at it.

@@ -3,11 +3,13 @@
 //!
 //! The maps are persistent: a snapshot costs a few pointers, so a command works on a copy and a failed one leaves no trace.
 
+pub mod alert;
 pub mod campaign;
 pub mod canary;
 pub mod ceremony;
 pub mod erasure;
 pub mod group;
+pub mod incident;
 pub mod log_key;
 pub mod pending;
 pub mod recent;
@@ -26,16 +28,19 @@ use strongroom_proto::audit::log_key::LogKey;
 use strongroom_proto::audit::merkle::{Frontier, Hash};
 use strongroom_proto::audit::pruned::Pruned;
 use strongroom_proto::ids::{
-    AccountId, CampaignId, CeremonyId, GrantId, GroupId, IdentityId, OrgId, PendingId, RequestId, Slug, VaultId,
+    AccountId, CampaignId, CeremonyId, GrantId, GroupId, IdentityId, IncidentId, OrgId, PendingId, RequestId, Slug,
+    VaultId,
 };
 use strongroom_proto::policy::OrgPolicy;
 use strongroom_proto::words::OrgRole;
 
+use self::alert::{Alert, AlertPlace};
 use self::campaign::{Campaign, VaultReview};
 use self::canary::Canary;
 use self::ceremony::Ceremony;
 use self::erasure::Erasure;
 use self::group::{Group, Member};
+use self::incident::Incident;
 use self::pending::Pending;
 use self::recent::Recent;
 use self::request::Request;
@@ -189,6 +194,14 @@ pub struct State {
     pub canaries: Map<AccountId, Canary>,
     /// Accounts whose seeds have to be replaced.
     pub rotations: Map<(VaultId, AccountId), Rotation>,
+    /// Records that raised an alarm, also those that somebody has answered.
+    pub alerts: Map<AlertPlace, Alert>,
+    /// Those that nobody has.
+    pub open_alerts: Map<AlertPlace, ()>,
+    /// Incidents, also those that are over.
+    pub incidents: Map<IncidentId, Incident>,
+    /// Those that are not.
+    pub open_incidents: Map<IncidentId, ()>,
     /// Codes taken in the last hour, by identity.
     pub recent: Map<IdentityId, Recent>,
     /// Identities by slug, for ever: a slug is never given twice.
@@ -253,6 +266,10 @@ impl State {
             erasures: Map::new(),
             canaries: Map::new(),
             rotations: Map::new(),
+            alerts: Map::new(),
+            open_alerts: Map::new(),
+            incidents: Map::new(),
+            open_incidents: Map::new(),
             recent: Map::new(),
             identity_slugs: Map::new(),
             vault_slugs: Map::new(),

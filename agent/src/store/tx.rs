@@ -16,6 +16,7 @@ use strongroom_proto::method::Receipt;
 
 use super::StoreError;
 use super::sealer::{Sealer, StoredRow};
+use crate::state::alert::{Alert, AlertNames};
 use crate::state::rows::Row;
 use crate::state::{Head, LogId, Mark, State};
 
@@ -239,7 +240,8 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Appends a record. If the command changed rows of this log, the record carries the new state digest.
+    /// Appends a record. If the command changed rows of this log, the record carries the new state digest. A record that raises
+    /// an alarm opens an alert: there is no other way to one, so none is forgotten. What belongs to an open incident names it.
     ///
     /// # Errors
     /// [`StoreError::Encoding`] if the record breaks the format.
@@ -250,6 +252,16 @@ impl<'a> Tx<'a> {
         let before = self.state.heads.get(&log).cloned();
         let mut frontier = before.as_ref().map_or_else(Frontier::new, |head| head.frontier.clone());
         let seq = frontier.size();
+        let mut draft = draft;
+        let incidents = self.state.incidents_of(log, draft.actor.as_ref(), &draft.target);
+        if let Some(incidents) = incidents {
+            draft.detail.entry("incident".to_owned()).or_insert_with(|| incidents.into());
+        }
+        if let Some(alert) = alert_of(log, seq, now, &draft) {
+            // What tells a record that opened an alert from those of agents that kept none.
+            draft.detail.insert("alert_level".to_owned(), alert.level.into());
+            self.put(alert)?;
+        }
         let changed = self.stale.iter().position(|stale| *stale == log).map(|place| self.stale.swap_remove(place));
         let state = if changed.is_some() || before.is_none() {
             digest(&self.state, log)
@@ -316,6 +328,29 @@ impl<'a> Tx<'a> {
             self.stale.push(log);
         }
     }
+}
+
+/// The alert that a record opens, if it raises an alarm.
+fn alert_of(log: LogId, seq: u64, at: Timestamp, draft: &Draft) -> Option<Alert> {
+    let says = draft.detail.get("alert")?.as_str()?.to_owned();
+    Some(Alert {
+        vault: match log {
+            LogId::Org => None,
+            LogId::Vault(vault) => Some(vault),
+        },
+        seq,
+        event: draft.event.to_owned(),
+        says,
+        at,
+        actor: draft.actor.as_ref().map(|actor| actor.identity),
+        about: draft.target.identity,
+        key: draft.target.key.clone(),
+        level: 0,
+        escalated_at: None,
+        seen: Vec::new(),
+        acked: None,
+        names: AlertNames::default(),
+    })
 }
 
 /// The origin of a log: what its checkpoints and records name.

@@ -28,6 +28,11 @@ pub(super) struct Item<'a> {
     pub(super) resent: bool,
 }
 
+/// True if a record raises an alarm, or says that nobody has answered one.
+pub(super) fn alarms(record: &Record) -> bool {
+    record.detail.contains_key("alert") || record.event == "alert.escalate"
+}
+
 /// Puts items into the form of one stream.
 pub(super) struct Formatter {
     pub(super) stream: String,

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use strongroom_proto::audit::record::{Record, RecordOutcome};
 use strongroom_proto::words::Assurance;
 
-use super::message::{Item, quoted};
+use super::message::{Item, alarms, quoted};
 
 /// The version of the schema.
 const VERSION: &str = "1.8.0";
@@ -65,7 +65,7 @@ fn unread() -> Map<String, Value> {
 fn event(item: &Item<'_>, record: &Record) -> Map<String, Value> {
     let (class, activity, own) = classify(item, record);
     let (severity, status) = match record.outcome {
-        _ if record.detail.contains_key("alert") => (5, status(record.outcome)),
+        _ if alarms(record) => (5, status(record.outcome)),
         RecordOutcome::Ok => (1, 1),
         RecordOutcome::Denied => (3, 2),
         RecordOutcome::Failed => (4, 2),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use strongroom_proto::audit::record::{Record, RecordOutcome};
 
-use super::message::{Formatter, Item};
+use super::message::{Formatter, Item, alarms};
 
 /// `log audit` (RFC 5424 §6.2.1).
 const FACILITY: u8 = 13;
@@ -48,7 +48,7 @@ pub(super) fn message(formatter: &Formatter, item: &Item<'_>) -> String {
 /// How urgent a record is (RFC 5424 §6.2.1): what raised an alarm 1, what failed 3, what was refused 4, the rest 6.
 fn severity(record: &Record) -> u8 {
     match record.outcome {
-        _ if record.detail.contains_key("alert") => 1,
+        _ if alarms(record) => 1,
         RecordOutcome::Failed => 3,
         RecordOutcome::Denied => 4,
         RecordOutcome::Ok => 6,

@@ -2,8 +2,10 @@
 //! anything else gave somebody a right that no record speaks of; and anybody who has the logs can tell who held which right when.
 //!
 //! A record changes what its own log is about and nothing else, so each log is replayed by itself. Records that were refused or
-//! failed change nothing.
+//! failed change nothing, except that they may raise an alarm.
 
+mod alert;
+mod incident;
 mod org;
 mod snapshot;
 mod vault;
@@ -19,6 +21,8 @@ use serde_json::Value;
 use super::record::{Record, RecordOutcome, Target};
 use crate::ids::{GroupId, PendingId};
 
+pub use self::alert::{Alarm, Alarms};
+pub use self::incident::{Affair, Affairs};
 pub use self::org::{Begun, Office, Person, PersonKey};
 pub(crate) use self::snapshot::named_agent_key;
 pub use self::snapshot::{LogState, SNAPSHOT_VERSION, Says, SnapshotError};

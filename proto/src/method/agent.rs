@@ -43,6 +43,9 @@ pub struct StatusResult {
     /// Copies of the logs for others, as the configuration has them. Only in sessions of org admins and auditors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub streams: Vec<Stream>,
+    /// Alerts that nobody has answered, as far as the caller may see them; absent for whoever may see none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alerts: Option<OpenAlerts>,
     /// The processes that serve the token. Empty from an agent that does not say.
     #[serde(default)]
     pub workers: Vec<Worker>,
@@ -52,6 +55,17 @@ pub struct StatusResult {
     /// The second token, if one has joined. While either serves, codes are given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub second_token: Option<SecondToken>,
+}
+
+/// Alerts that nobody has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenAlerts {
+    /// How many.
+    pub open: u64,
+    /// How many of them the caller has not listed yet.
+    pub unseen: u64,
+    /// How often the one that escalated most often has.
+    pub level: u64,
 }
 
 /// How far a copy of the logs has come.

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 
 pub mod account;
 pub mod agent;
+pub mod alert;
 pub mod audit;
 pub mod canary;
 pub mod ceremony;
@@ -13,6 +14,7 @@ pub mod code;
 pub mod grant;
 pub mod group;
 pub mod identity;
+pub mod incident;
 pub mod pending;
 pub mod policy;
 pub mod request;
@@ -96,6 +98,12 @@ pub const NAMES: &[&str] = &[
     canary::List::NAME,
     rotation::List::NAME,
     rotation::Dismiss::NAME,
+    alert::List::NAME,
+    alert::Ack::NAME,
+    incident::Open::NAME,
+    incident::List::NAME,
+    incident::Show::NAME,
+    incident::Close::NAME,
     pending::List::NAME,
     pending::Show::NAME,
     pending::Confirm::NAME,

@@ -111,6 +111,10 @@ async fn requests(house: &mut House) {
     glass["break_glass"] = json!(true);
     let taken = house.eligible.raw.result("request.make", &glass);
     house.left("request.make", "break-glass").await;
+    let listed = step!(house, manager, "alert.list", {"vault": "acme"});
+    step!(house, manager, "alert.list", "again", {"vault": "acme"});
+    let seq = listed["items"][0]["seq"].clone();
+    step!(house, manager, "alert.ack", {"vault": "acme", "seq": seq, "note": "a real incident"});
     step!(house, manager, "request.review", {"request": (request(&taken)), "justified": true, "note": "a real incident"});
 }
 
@@ -139,6 +143,15 @@ async fn people(house: &mut House) {
     house.prepared().await;
     step!(house, admin, "identity.suspend", {"identity": "nina", "reason": "a phone was lost"});
     step!(house, admin, "identity.resume", {"identity": "nina", "reason": "it was found"});
+    // The same by an incident, with the vault.
+    let _again = nina.connect().await;
+    house.prepared().await;
+    let opened = step!(house, admin, "incident.open", {"reason": "stolen", "vaults": ["acme"], "people": ["nina"]});
+    let incident = opened["incident"].clone();
+    step!(house, manager, "incident.list", {});
+    step!(house, manager, "incident.show", {"incident": incident});
+    let close = json!({"incident": incident, "note": "it was found", "thaw": true, "resume": true});
+    step!(house, admin, "incident.close", close);
 }
 
 async fn groups(house: &mut House) {

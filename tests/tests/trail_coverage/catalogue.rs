@@ -6,7 +6,8 @@ use std::path::Path;
 use strongroom_proto::audit::record::{Record, RecordOutcome};
 
 /// Facts and commitments that the text above the table promises of every event.
-const GENERAL: [&str; 6] = ["kind", "sole_admin", "pending", "in_force", "actor.name", "asked"];
+const GENERAL: [&str; 8] =
+    ["alert_level", "incident", "kind", "sole_admin", "pending", "in_force", "actor.name", "asked"];
 
 /// What the rows of the catalogue name, by event.
 fn rows() -> BTreeMap<String, BTreeSet<String>> {

@@ -65,7 +65,7 @@ impl Things {
             "vault.create" => json!({"vault": "mine", "name": "Mine"}),
             "vault.rename" => json!({"vault": "acme", "name": "Mine"}),
             "vault.freeze" | "vault.thaw" => json!({"vault": "acme", "reason": reason}),
-            "account.list" | "grant.list" | "request.list" | "rotation.list" | "ceremony.list" => {
+            "account.list" | "grant.list" | "request.list" | "rotation.list" | "ceremony.list" | "alert.list" => {
                 json!({"vault": "acme"})
             }
             // A viewer sees every account: this one does not exist.
@@ -100,6 +100,10 @@ impl Things {
             "review.show" => json!({"campaign": self.campaign, "vault": "acme"}),
             "review.decide" => json!({"campaign": self.campaign, "grants": [self.grant], "keep": false}),
             "review.close" => json!({"campaign": self.campaign}),
+            "incident.open" => json!({"reason": reason, "vaults": ["acme"]}),
+            "incident.show" => json!({"incident": import}),
+            "incident.close" => json!({"incident": import, "note": reason}),
+            "alert.ack" => json!({"vault": "acme", "seq": 0, "note": reason}),
             "pending.show" => json!({"pending": self.pending}),
             "pending.reject" => json!({"pending": self.pending, "reason": reason}),
             "policy.show" | "audit.read" | "audit.search" | "audit.checkpoint" | "audit.export" => {

@@ -9,8 +9,8 @@ use strongroom_proto::ids::Slug;
 
 use super::output::Color;
 use super::{
-    account, audit, canary, ceremony, code, completions, grant, group, identity, import, list, pending, policy, report,
-    request, review, rotation, session, vault, when,
+    account, alert, audit, canary, ceremony, code, completions, grant, group, identity, import, incident, list,
+    pending, policy, report, request, review, rotation, session, vault, when,
 };
 use crate::settings::Settings;
 
@@ -167,6 +167,12 @@ pub(super) enum Command {
     /// Seeds to replace because somebody who knew them has left: list, dismiss
     #[command(subcommand)]
     Rotation(rotation::Rotation),
+    /// What raised an alarm, who was told and who answered: list, ack
+    #[command(subcommand)]
+    Alert(alert::Alert),
+    /// Stop what somebody may be misusing: open, list, show, export, close
+    #[command(subcommand)]
+    Incident(incident::Incident),
     /// What one person did and a second has to confirm: list, show, confirm, reject
     #[command(subcommand)]
     Pending(pending::Pending),

@@ -6,6 +6,7 @@
 //! ends with 9 (partly done) gives its result *and* an error.
 
 mod account;
+mod alert;
 mod args;
 mod audit;
 mod canary;
@@ -19,6 +20,7 @@ mod group;
 mod hours;
 mod identity;
 mod import;
+mod incident;
 mod key_file;
 mod list;
 mod output;
@@ -177,6 +179,8 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), CliError> {
         Command::Review(command) => review::review(context, command).await,
         Command::Canary(command) => canary::canary(context, command).await,
         Command::Rotation(command) => rotation::rotation(context, command).await,
+        Command::Alert(command) => alert::alert(context, command).await,
+        Command::Incident(command) => incident::incident(context, command).await,
         Command::Pending(command) => pending::pending(context, command).await,
         Command::Policy(command) => policy::policy(context, command).await,
         Command::Ceremony(command) => ceremony::ceremony(context, command).await,

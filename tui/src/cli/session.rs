@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde::Serialize;
 use strongroom_proto::ids::SessionId;
 use strongroom_proto::method::agent::{
-    Health, State, Status as StatusCall, StatusResult, Stream, TokenTrouble, Worker,
+    Health, OpenAlerts, State, Status as StatusCall, StatusResult, Stream, TokenTrouble, Worker,
 };
 use strongroom_proto::method::session::{self, End, WhoamiResult};
 
@@ -37,6 +37,9 @@ pub(super) struct Status {
     /// Log in and show how far copies of the logs have come; for org admins and auditors
     #[arg(long)]
     streams: bool,
+    /// Log in and show how many alerts wait for an answer that you may see
+    #[arg(long)]
+    alerts: bool,
 }
 
 /// `strongroom whoami`
@@ -65,7 +68,8 @@ pub(super) async fn session(context: &Context, command: Session) -> Result<(), C
 
 /// Shows the agent's state; codes are given or the exit code is 7.
 pub(super) async fn status(context: &Context, arguments: Status) -> Result<(), CliError> {
-    let mut client = if arguments.streams { context.log_in().await? } else { context.connect().await? };
+    let mut client =
+        if arguments.streams || arguments.alerts { context.log_in().await? } else { context.connect().await? };
     let status = client.call(&StatusCall {}).await?;
     context.out.answer("strongroom.status/1", &status, &status_text(&status))?;
     let problem = match status.state {
@@ -145,9 +149,19 @@ fn status_text(status: &StatusResult) -> String {
     if status.held_back > 0 {
         pairs.push(("held back", format!("logins of {} users or keys", status.held_back)));
     }
+    pairs.extend(status.alerts.map(|alerts| ("alerts", alerts_text(alerts))));
     pairs.extend(status.streams.iter().map(|stream| ("stream", stream_text(stream))));
     pairs.extend(status.overdue.iter().map(|sentence| ("overdue", sentence.clone())));
     lines(&pairs)
+}
+
+fn alerts_text(alerts: OpenAlerts) -> String {
+    let OpenAlerts { open, unseen, level } = alerts;
+    if open == 0 {
+        return "none open".to_owned();
+    }
+    let escalated = if level == 0 { String::new() } else { format!(", ESCALATED to level {level}") };
+    format!("{open} open, {unseen} new to you{escalated}: strongroom alert ls")
 }
 
 fn stream_text(stream: &Stream) -> String {
@@ -201,6 +215,7 @@ mod tests {
             held_back: 2,
             certificates: false,
             second_token: None,
+            alerts: Some(OpenAlerts { open: 2, unseen: 1, level: 3 }),
             overdue: vec!["there is no backup yet".into()],
             streams: vec![Stream {
                 name: "siem".parse().unwrap(),
@@ -218,6 +233,10 @@ mod tests {
         let stream =
             "stream        siem, NOT connected, 12 records behind, the oldest of 901 s ago: Connection refused\n";
         assert!(text.contains(stream), "{text}");
+        assert!(
+            text.contains("alerts        2 open, 1 new to you, ESCALATED to level 3: strongroom alert ls\n"),
+            "{text}"
+        );
         assert!(text.contains("overdue       there is no backup yet\n"), "{text}");
         assert!(text.contains("its clock     2026-11-21 19:00:00Z\n"), "{text}");
     }

@@ -28,6 +28,10 @@ enum Step {
     Revoke { by: usize, who: usize },
     Freeze { by: usize, vault: usize },
     Thaw { by: usize, vault: usize },
+    OpenIncident { by: usize, vault: usize, who: usize },
+    CloseIncident { by: usize, which: Index, undo: bool },
+    See { by: usize, which: Index },
+    Answer { by: usize, which: Index },
     Clock { seconds: i64 },
     Sweep,
 }
@@ -54,6 +58,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (person(), person()).prop_map(|(by, who)| Step::Revoke { by, who }),
         1 => (person(), 0..2_usize).prop_map(|(by, vault)| Step::Freeze { by, vault }),
         2 => (person(), 0..2_usize).prop_map(|(by, vault)| Step::Thaw { by, vault }),
+        1 => (person(), 0..2_usize, person()).prop_map(|(by, vault, who)| Step::OpenIncident { by, vault, who }),
+        2 => (person(), which(), any::<bool>()).prop_map(|(by, which, undo)| Step::CloseIncident { by, which, undo }),
+        1 => (person(), which()).prop_map(|(by, which)| Step::See { by, which }),
+        1 => (person(), which()).prop_map(|(by, which)| Step::Answer { by, which }),
         5 => (-120..150_i64).prop_map(|seconds| Step::Clock { seconds }),
         1 => Just(Step::Sweep),
     ]

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use proptest::sample::Index;
 use strongroom_proto::audit::replay::{LogState, Office, Says};
 use strongroom_proto::error::Failure;
 use strongroom_proto::ids::{
-    AccountId, GrantId, IdentityId, Instance, OrgId, PendingId, RequestId, SessionId, Slug, VaultId,
+    AccountId, GrantId, IdentityId, IncidentId, Instance, OrgId, PendingId, RequestId, SessionId, Slug, VaultId,
 };
 use strongroom_proto::method::{Receipt, grant as grant_wire, request as request_wire};
 use strongroom_proto::policy::{BreakGlass, Requests, VaultPolicy};
@@ -18,9 +18,13 @@ use super::model::{Model, Right};
 use crate::access::{Release, Scope};
 use crate::audit::state_check::{Records, check};
 use crate::commands::identity::NewIdentity;
+use crate::commands::incident::Closing;
 use crate::commands::step_up::Signed;
-use crate::commands::{Caller, grant, group, identity, organisation, pending, request, session, vault};
+use crate::commands::{
+    Caller, alert, grant, group, identity, incident, organisation, pending, request, session, vault,
+};
 use crate::keystore::{StoreKeys, VaultKey};
+use crate::state::alert::{AlertPlace, Escalation};
 use crate::state::group::GroupNames;
 use crate::state::pending::PendingChange;
 use crate::state::rows::{Account, AccountNames, IdentityNames, Key, KeyNames, Org, Policy, VaultNames};
@@ -32,6 +36,7 @@ use crate::store::tx::{Draft, Placed, Refusal, Tx};
 /// Two admins, a manager of both vaults, and three people who hold what histories give them.
 pub(super) const PEOPLE: usize = 6;
 const START_S: i64 = 1_795_262_400;
+const ESCALATION: Escalation = Escalation { after: SignedDuration::from_secs(60), levels: 2 };
 
 pub(super) struct World {
     state: State,
@@ -467,11 +472,81 @@ impl World {
                     self.model.frozen.remove(&vault);
                 }
             }
+            Step::OpenIncident { by, vault, who } => self.open_incident(by, vault, who),
+            Step::CloseIncident { by, which, undo } => self.close_incident(by, which, undo),
+            Step::See { by, which } => {
+                if let Some(place) = pick(&self.alerts(), which) {
+                    let _refused = self.run(|tx, people| alert::seen(tx, &caller(people, by), &[place]));
+                }
+            }
+            Step::Answer { by, which } => self.answer(by, which),
             Step::Clock { seconds } => self.wall_s += seconds,
             Step::Sweep => {
                 let _nothing = self.run(|tx, _| request::sweep(tx, 10));
                 let _nothing = self.run(|tx, _| pending::sweep(tx, 10));
+                let _nothing = self.run(|tx, _| alert::escalate(tx, ESCALATION, 10));
             }
+        }
+    }
+
+    fn open_incident(&mut self, by: usize, vault: usize, who: usize) {
+        let id = IncidentId::random();
+        let (vaults, people_of) = ([vault_name(vault)], [person_name(who)]);
+        let open = |tx: &mut Tx<'_>, people: &[IdentityId]| {
+            incident::open(tx, &caller(people, by), id, &vaults, &people_of, "x")
+        };
+        if self.run(open).is_ok() {
+            self.model.frozen.insert(vault);
+            assert!(by != who || !self.state.incidents[&id].suspended.contains(&self.people[who]), "by their own hand");
+            if !self.model.revoked.contains(&who) {
+                self.model.suspended.insert(who);
+            }
+        }
+    }
+
+    fn close_incident(&mut self, by: usize, which: Index, undo: bool) {
+        let all: Vec<IncidentId> = self.state.incidents.keys().copied().collect();
+        let Some(incident) = pick(&all, which) else { return };
+        let before = self.state.clone();
+        let closing = Closing {
+            incident,
+            note: "x".to_owned(),
+            thaw: undo,
+            resume: undo,
+            since: at(START_S),
+            rotate: vec![(self.vaults[0], self.accounts[0][0])],
+        };
+        let Ok(closed) = self.run(|tx, people| incident::close(tx, &caller(people, by), &closing)) else { return };
+        assert!(undo || (closed.thawed.is_empty() && closed.resumed.is_empty()), "nobody asked for it");
+        let of = &closed.incident;
+        for vault in closed.thawed {
+            assert!(before.policies[&vault].frozen && of.froze.contains(&vault), "it was not this incident's to thaw");
+            self.model.frozen.remove(&self.vaults.iter().position(|known| *known == vault).unwrap());
+        }
+        for who in closed.resumed {
+            assert!(of.suspended.contains(&who) && who != self.people[by], "nor to resume");
+            self.model.suspended.remove(&self.place(who));
+        }
+    }
+
+    fn alerts(&self) -> Vec<AlertPlace> {
+        self.state.alerts.keys().copied().collect()
+    }
+
+    fn answer(&mut self, by: usize, which: Index) {
+        let Some(place) = pick(&self.alerts(), which) else { return };
+        let vault = match place.0 {
+            LogId::Org => None,
+            LogId::Vault(id) => Some(vault_name(self.vaults.iter().position(|known| *known == id).unwrap())),
+        };
+        let before = self.state.alerts.get(&place).unwrap().clone();
+        let ack = |tx: &mut Tx<'_>, people: &[IdentityId]| {
+            alert::ack(tx, &caller(people, by), vault.as_ref(), place.1, "looked")
+        };
+        if self.run(ack).is_ok() {
+            assert!(before.acked.is_none(), "an alert was answered twice");
+            assert_ne!(before.actor, Some(self.people[by]), "somebody answered what they did");
+            assert!(self.state.open_alerts.get(&place).is_none(), "it is still open");
         }
     }
 

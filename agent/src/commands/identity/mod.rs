@@ -223,7 +223,13 @@ pub fn report(tx: &mut Tx<'_>, caller: &Caller, slug: &Slug, days: u32) -> Resul
     Ok((identity.id, receipt))
 }
 
-fn find(tx: &Tx<'_>, caller: &Caller, event: &'static str, slug: &Slug, allowed: bool) -> Result<Identity, Refusal> {
+pub(super) fn find(
+    tx: &Tx<'_>,
+    caller: &Caller,
+    event: &'static str,
+    slug: &Slug,
+    allowed: bool,
+) -> Result<Identity, Refusal> {
     match tx.state.identity(slug) {
         Some(identity) => Ok(identity.clone()),
         // Who may not manage identities learns nothing about which exist.

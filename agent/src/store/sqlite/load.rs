@@ -14,11 +14,13 @@ use super::prune::state_text;
 use super::recent;
 use super::verify::{Kept, LogFlaw, Verifying};
 use crate::audit::anchor::Anchors;
+use crate::state::alert::Alert;
 use crate::state::campaign::{Campaign, VaultReview};
 use crate::state::canary::Canary;
 use crate::state::ceremony::Ceremony;
 use crate::state::erasure::Erasure;
 use crate::state::group::{Group, Member};
+use crate::state::incident::Incident;
 use crate::state::log_key::LogKeyRow;
 use crate::state::pending::Pending;
 use crate::state::request::Request;
@@ -174,6 +176,8 @@ fn place(stored: &StoredRow, sealer: &Sealer, state: &mut State) -> Result<(), T
         LogKeyRow::KIND => put::<LogKeyRow>,
         Rotation::KIND => put::<Rotation>,
         Retention::KIND => put::<Retention>,
+        Alert::KIND => put::<Alert>,
+        Incident::KIND => put::<Incident>,
         _ => {
             return Err(Tampered { kind: stored.kind.clone(), key: hex::encode(&stored.key), flaw: "unknown kind" });
         }

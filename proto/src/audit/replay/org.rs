@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Pendings, Said, Unsaid, happened, within};
+use super::{Affairs, Alarms, Pendings, Said, Unsaid, happened, within};
 use crate::audit::record::Record;
 use crate::ids::{GroupId, IdentityId, VaultId};
 use crate::policy::{OrgPolicy, VaultPolicy};
@@ -75,6 +75,12 @@ pub struct Office {
     pub policy: OrgPolicy,
     /// True once a second admin was active.
     pub sole_admin_ended: bool,
+    /// Every incident there has been.
+    #[serde(default)]
+    pub incidents: Affairs,
+    /// The alerts in its log.
+    #[serde(default)]
+    pub alerts: Alarms,
     pendings: Pendings,
 }
 
@@ -84,10 +90,11 @@ impl Office {
     /// # Errors
     /// [`Unsaid`] if it does not say what its event must: then nothing that is told from it can be believed.
     pub fn take(&mut self, record: &Record) -> Result<(), Unsaid> {
+        let said = Said(record);
+        self.alerts.take(&said)?;
         if !happened(record) {
             return Ok(());
         }
-        let said = Said(record);
         self.pendings.note(&said)?;
         match record.event.as_str() {
             "identity.enrol" | "emergency.admin" => self.enrol(&said),
@@ -152,6 +159,8 @@ impl Office {
                 vault.ok_or_else(|| said.unsaid("which vault"))?.destroyed = true;
                 Ok(())
             }
+            "incident.open" => self.incidents.open(&said),
+            "incident.close" => self.incidents.close(&said),
             "pending.confirm" => self.confirm(&said),
             "pending.reject" | "pending.lapse" => self.undo(&said),
             _ => Ok(()),

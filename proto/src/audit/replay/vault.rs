@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Begun, Office, Pendings, Said, Unsaid, happened};
+use super::{Alarms, Begun, Office, Pendings, Said, Unsaid, happened};
 use crate::audit::record::Record;
 use crate::ids::{AccountId, GrantId, GroupId, IdentityId};
 use crate::policy::{Hours, VaultPolicy};
@@ -67,6 +67,9 @@ pub struct ClientVault {
     pub scheme: Option<Scheme>,
     /// Its policy.
     pub policy: VaultPolicy,
+    /// The alerts in its log.
+    #[serde(default)]
+    pub alerts: Alarms,
     pendings: Pendings,
 }
 
@@ -81,6 +84,7 @@ impl ClientVault {
             destroyed: false,
             scheme: None,
             policy: begun.policy.clone(),
+            alerts: Alarms::default(),
             pendings: Pendings::default(),
         }
     }
@@ -90,10 +94,11 @@ impl ClientVault {
     /// # Errors
     /// As [`Office::take`].
     pub fn take(&mut self, record: &Record) -> Result<(), Unsaid> {
+        let said = Said(record);
+        self.alerts.take(&said)?;
         if !happened(record) {
             return Ok(());
         }
-        let said = Said(record);
         self.pendings.note(&said)?;
         match record.event.as_str() {
             "log.open" => {

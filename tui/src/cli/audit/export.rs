@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use strongroom_proto::audit::export::{ExportError, ExportWriter, Pin, verify_folder};
+use strongroom_proto::audit::export::{ExportError, ExportWriter, Pin, Verified, verify_folder};
 use strongroom_proto::audit::pruned::Pruned;
 use strongroom_proto::client::Client;
 use strongroom_proto::ids::Slug;
-use strongroom_proto::method::audit::{Export as ExportCall, PAGE_LEN_MAX, Read};
+use strongroom_proto::method::audit::{Export as ExportCall, Item, PAGE_LEN_MAX, Read};
 
 use super::super::context::Context;
 use super::super::error::CliError;
@@ -42,35 +42,49 @@ struct Body<'a> {
 
 pub(super) async fn export(context: &Context, arguments: Export) -> Result<(), CliError> {
     let out = arguments.out.as_path();
-    // Refused before the agent records an export that would not happen.
-    let mut writer = ExportWriter::create(out).map_err(not_written)?;
+    // Refused before anybody logs in, and before the agent records an export that would not happen.
+    drop(ExportWriter::create(out).map_err(not_written)?);
     let mut client = context.log_in().await?;
-    let exported = client.call(&ExportCall { vault: arguments.vault.clone() }).await?;
+    let (log, verified) = export_log(&mut client, arguments.vault, out, |_| {}).await?;
+    let key = verified.key.fingerprint();
+    let pruned = verified.pruned.as_ref().map(|pruned| sentence(pruned) + "\n").unwrap_or_default();
+    let text = format!(
+        "Exported {} records of {log} to {}.\n{pruned}Check it anywhere: strongroom audit verify {} --key {key}\n",
+        verified.size,
+        out.display(),
+        out.display(),
+    );
+    let pruned = verified.pruned;
+    let body = Body { pruned, log: &log, size: verified.size, root: hex::encode(verified.root), key, out };
+    context.out.answer("strongroom.export/1", body, if context.out.quiet { "" } else { &text })
+}
+
+/// Fetches a whole log into a new folder and checks that like a stranger would. Gives its origin, and what was verified; the
+/// sink sees each record before that.
+///
+/// # Errors
+/// What the agent answers; `unverified` if the folder is not what its checkpoint says.
+pub(in super::super) async fn export_log(
+    client: &mut Client,
+    vault: Option<Slug>,
+    out: &Path,
+    sink: impl FnMut(&Item),
+) -> Result<(String, Verified), CliError> {
+    let mut writer = ExportWriter::create(out).map_err(not_written)?;
+    let exported = client.call(&ExportCall { vault: vault.clone() }).await?;
     if let Some(pruned) = &exported.pruned {
-        begin(&mut client, arguments.vault.as_ref(), pruned, &mut writer).await?;
+        begin(client, vault.as_ref(), pruned, &mut writer).await?;
     }
-    fetch(&mut client, arguments.vault, exported.size, &mut writer).await?;
+    fetch(client, vault, exported.size, &mut writer, sink).await?;
     writer.log_keys(&exported.log_keys).map_err(not_written)?;
     writer.finish(&exported.checkpoint, &exported.checkpoints, &exported.public_key).map_err(not_written)?;
-
     let pin = client.agent_key().map(Pin::parse).transpose();
     let pin = pin.map_err(|error| CliError::caused("The agent's key cannot be pinned", &error))?;
     let verified = verify_folder(out, pin.as_ref(), None).map_err(|error| {
         CliError::unverified(&error)
             .hint(format!("the agent or its store is broken; keep {} as evidence", out.display()))
     })?;
-    let key = verified.key.fingerprint();
-    let pruned = verified.pruned.as_ref().map(|pruned| sentence(pruned) + "\n").unwrap_or_default();
-    let text = format!(
-        "Exported {} records of {} to {}.\n{pruned}Check it anywhere: strongroom audit verify {} --key {key}\n",
-        verified.size,
-        exported.log,
-        out.display(),
-        out.display(),
-    );
-    let pruned = verified.pruned;
-    let body = Body { pruned, log: &exported.log, size: verified.size, root: hex::encode(verified.root), key, out };
-    context.out.answer("strongroom.export/1", body, if context.out.quiet { "" } else { &text })
+    Ok((exported.log, verified))
 }
 
 /// Begins the log with what is left of its pruned records.
@@ -85,7 +99,13 @@ pub(in super::super) async fn begin(
 }
 
 /// Fetches the records from the first that is there up to the checkpoint's size, in order and without gaps.
-async fn fetch(client: &mut Client, vault: Option<Slug>, size: u64, writer: &mut ExportWriter) -> Result<(), CliError> {
+async fn fetch(
+    client: &mut Client,
+    vault: Option<Slug>,
+    size: u64,
+    writer: &mut ExportWriter,
+    mut sink: impl FnMut(&Item),
+) -> Result<(), CliError> {
     while writer.size() < size {
         let missing = u32::try_from(size - writer.size()).unwrap_or(PAGE_LEN_MAX);
         let from = writer.size();
@@ -97,6 +117,7 @@ async fn fetch(client: &mut Client, vault: Option<Slug>, size: u64, writer: &mut
                 return Err(gap(writer.size(), size));
             }
             writer.append(&item.record, &item.openings).map_err(not_written)?;
+            sink(item);
         }
         if writer.size() == from {
             return Err(gap(from, size));
@@ -129,7 +150,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = ExportWriter::create(&folder.path().join("out")).unwrap();
         let (mut client, asked) = agent(pages);
-        let outcome = fetch(&mut client, None, size, &mut writer).await;
+        let outcome = fetch(&mut client, None, size, &mut writer, |_| {}).await;
         drop(client);
         (outcome, writer.size(), asked.await.unwrap())
     }

@@ -16,6 +16,7 @@ use serde::Serialize;
 use strongroom_proto::ids::{PendingId, Slug};
 use strongroom_proto::method::audit::Erase;
 
+pub(super) use self::export::export_log;
 use super::context::Context;
 use super::error::CliError;
 

@@ -1,4 +1,4 @@
-//! Writes a report into a file that only its owner reads and that was not there before.
+//! Writes a report, or another page for people, into a file that only its owner reads and that was not there before.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -11,11 +11,11 @@ use super::super::error::CliError;
 ///
 /// # Errors
 /// If the file exists or cannot be written.
-pub(super) fn write_new(path: &Path, text: &str) -> Result<(), CliError> {
+pub(in super::super) fn write_new(path: &Path, text: &str) -> Result<(), CliError> {
     // create_new follows no link, either: nobody places a report over another file.
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-        .map_err(|error| CliError::caused(&format!("The report was not written to {}", path.display()), &error))
+        .map_err(|error| CliError::caused(&format!("Nothing was written to {}", path.display()), &error))
 }
 
 #[cfg(test)]

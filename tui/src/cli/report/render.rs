@@ -178,7 +178,7 @@ fn markdown(document: &Document) -> String {
 }
 
 /// Text that stays text: whoever wrote a reason makes no link, no markup and no new column of it.
-fn markdown_text(text: &str) -> String {
+pub(in super::super) fn markdown_text(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in clean(text).chars() {
         match character {
